@@ -1,0 +1,65 @@
+"""A message: the bytes as they arrived or left, kept verbatim and never re-serialised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+class Channel(StrEnum):
+    """How a fact reached us."""
+
+    REQUEST = "request"
+    API_RESPONSE = "api_response"
+    POLL = "poll"
+    WEBHOOK = "webhook"
+    OPERATOR = "operator"
+    REPORT = "report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One HTTP message of a gateway, in either direction.
+
+    Attributes:
+        body: the exact bytes, as a signature covers them.
+        received_at: when it reached us (or left, for a request), with an offset.
+        headers: the HTTP headers; names are compared without case.
+        http_status: of an answer, where known.
+        method: of the HTTP request this message is, or answers, where known.
+        target: path and query of that request, as it went over the wire.
+    """
+
+    body: bytes
+    received_at: datetime
+    headers: Mapping[str, str] = field(default_factory=dict)
+    http_status: int | None = None
+    method: str | None = None
+    target: str | None = None
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value whatever the case of its name."""
+        wanted = name.lower()
+        for key, value in self.headers.items():
+            if key.lower() == wanted:
+                return value
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """A request ready to be sent: nothing may be added or re-serialised, the signature covers these bytes.
+
+    Attributes:
+        target: path and query; the host is configuration.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes

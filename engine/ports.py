@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -79,6 +79,7 @@ class Capabilities:
         partial: part of a payment can be refunded.
         several: one payment can have several refunds.
         lookup_by_own_reference: a query by our refund number is possible.
+        refund_reference: messages carry our refund number; where not, they are matched by the payment's.
         post_timeout_s: how long to wait for the answer to a refund request.
         poll_interval_s: least time between two queries.
         outcome_window_s: after this time without an outcome a refund is overdue.
@@ -102,6 +103,7 @@ class Capabilities:
     amounts: AmountForm
     acknowledgement: bytes | None
     webhook_retry_s: tuple[int, ...]
+    refund_reference: bool = True
 
 
 class Gateway(Protocol):
@@ -164,4 +166,229 @@ class Gateway(Protocol):
 
     def build_query(self, order: RefundOrder, *, at: datetime, nonce: str) -> HttpRequest:
         """Build the signed query for a refund, by our own reference."""
+        ...
+
+
+# ---- event store ----------------------------------------------------------------------------------------------
+
+Value: TypeAlias = str | int | None
+
+
+class NewEvent(NamedTuple):
+    """An event to append: its wire name, the moment the fact reached us (RFC 3339, UTC) and its data (JSON text)."""
+
+    type: str
+    time: str
+    data: str
+
+
+class Write(NamedTuple):
+    """Events for one stream, guarded by the version the writer has seen.
+
+    Attributes:
+        stream: its name, `category-id`.
+        expected: the stream's version before this write, 0 for a stream that must not exist; None accepts any.
+        events: may be empty: then the write only guards that the stream is still at `expected`.
+    """
+
+    stream: str
+    expected: int | None
+    events: Sequence[NewEvent] = ()
+
+
+class StoredEvent(NamedTuple):
+    """An event as stored.
+
+    Attributes:
+        position: its dense global number, from 1.
+        version: its number in its stream, from 1.
+        digest: SHA-256 over position, stream, version, type, time and data exactly as stored.
+    """
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    time: str
+    data: str
+    digest: bytes
+
+
+class Appended(NamedTuple):
+    """Where an append stands in the log; `duplicate` where its key had been appended before."""
+
+    first: int
+    last: int
+    duplicate: bool = False
+
+
+class Body(NamedTuple):
+    """A message body, kept apart from the events so that erasing it breaks no digest.
+
+    Attributes:
+        digest: lower-case hex SHA-256 over salt, headers and content.
+        salt: random, so that nobody can confirm a guess after the erasure.
+        headers: JSON object of the headers kept.
+        content: the bytes.
+    """
+
+    digest: str
+    salt: bytes
+    headers: str
+    content: bytes
+
+
+class Column(NamedTuple):
+    """A column of a view: `kind` is str or int; a `sums` column adds what an upsert brings."""
+
+    name: str
+    kind: type[str] | type[int]
+    sums: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A table computed from the log, changed in the append's transaction and rebuilt by replay."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    indexes: tuple[tuple[str, ...], ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """Return the column names in order."""
+        return tuple(column.name for column in self.columns)
+
+
+class Upsert(NamedTuple):
+    """Insert a row, or change it: sums add, other columns take the new value, None leaves them as they are."""
+
+    view: View
+    values: tuple[Value, ...]
+
+
+class Delete(NamedTuple):
+    """Remove the row of that key, if it is there."""
+
+    view: View
+    key: tuple[Value, ...]
+
+
+Change: TypeAlias = Upsert | Delete
+Row: TypeAlias = "Mapping[str, Value]"
+
+
+class Difference(NamedTuple):
+    """A row that differs between the live view and the one rebuilt from the log; None where it is missing."""
+
+    view: str
+    key: tuple[Value, ...]
+    live: Row | None
+    rebuilt: Row | None
+
+
+class EventStore(Protocol):
+    """An append-only log with atomic appends over several streams, and the views computed from it.
+
+    Raises, from every method: `StoreError` (nothing was stored, safe to repeat) and `CorruptLog`; no error of a
+    library underneath leaks. All readers stream in constant memory and check each event's digest.
+    """
+
+    def append(
+        self,
+        *writes: Write,
+        key: str | None = None,
+        content: str | None = None,
+        bodies: Sequence[Body] = (),
+        changes: Sequence[Change] = (),
+    ) -> Appended:
+        """Append all writes, bodies and view changes, or nothing; durable when it returns.
+
+        Args:
+            writes: one a stream; at least one of them with an event.
+            key: makes the append idempotent.
+            content: what the key stands for, where that is less than the writes (times and salts differ between
+                two tries of one message); by default the writes themselves.
+            bodies: message bodies the events refer to.
+            changes: view changes the caller computed from the versions it expects.
+
+        Returns:
+            the positions; those of the first append and `duplicate=True` for a key seen with the same content.
+
+        Raises:
+            VersionConflict: a stream is not at its expected version.
+            KeyReuse: the key stands for other content.
+        """
+        ...
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Make the appends of this thread inside the block durable together, at its end; undo them on an error."""
+        ...
+
+    def settle(self, key: str) -> Appended | None:
+        """Tell whether the append of that key happened, reading afresh."""
+        ...
+
+    def head(self) -> int:
+        """Return the last position; 0 for an empty log."""
+        ...
+
+    def version(self, stream: str) -> int:
+        """Return the stream's version; 0 where it does not exist."""
+        ...
+
+    def read_stream(self, stream: str, *, after: int = 0) -> Iterator[StoredEvent]:
+        """Yield a stream's events in order, those with a version above `after`."""
+        ...
+
+    def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
+        """Yield all events in the order of positions, those above `after`."""
+        ...
+
+    def read_category(self, category: str, *, after: int = 0) -> Iterator[StoredEvent]:
+        """Yield the events of all streams `category-…` in the order of positions, those above `after`."""
+        ...
+
+    def streams(self, category: str) -> Iterator[str]:
+        """Yield the names of all streams `category-…`, sorted."""
+        ...
+
+    def body(self, digest: str) -> Body:
+        """Return a message body. Raises `MessageNotFound` where it was erased."""
+        ...
+
+    def erase_body(self, digest: str) -> bool:
+        """Erase a message body and its salt for good; tell whether it was there."""
+        ...
+
+    def row(self, view: View, key: tuple[Value, ...]) -> Row | None:
+        """Return one row of a view."""
+        ...
+
+    def rows(
+        self,
+        view: View,
+        *,
+        where: Mapping[str, Value] | None = None,
+        order: str | None = None,
+        after: Value = None,
+        limit: int | None = None,
+    ) -> Iterator[Row]:
+        """Yield rows whose columns equal `where`, ordered by one unique column (default: the key), above `after`."""
+        ...
+
+    def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
+        """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """Return what an operator wants to know: kind, place, schema, durability, sizes."""
+        ...
+
+    def checkpoint(self) -> None:
+        """Fold what the store keeps beside its main file back into it, where it does."""
+        ...
+
+    def close(self) -> None:
+        """Release all connections; calling it again does nothing."""
         ...

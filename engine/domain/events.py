@@ -1,0 +1,375 @@
+"""The events: past tense, frozen, versioned; the wire name is pinned beside each class and tells the meaning alone.
+
+On the wire an event is its name, the moment the fact reached us, and JSON data that starts with its version `v`.
+Old versions are read through `UPCASTERS`; nothing is ever rewritten.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NamedTuple
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import EventUnreadable
+from .evidence import Hold, Trust
+from .message import Channel
+from .money import MAX_MINOR
+from .signals import Signal, State
+from .strict_json import NotStrictJson, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MinorUnits = Annotated[int, Field(strict=True, gt=0, le=MAX_MINOR)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MessageRef(_Frozen):
+    """Where a message's body lies: salted digest (hex SHA-256), size in bytes, and whether something was masked."""
+
+    digest: str
+    size: int
+    masked: bool = False
+
+
+class Mismatch(_Frozen):
+    """One field in which a message differs from what was asked."""
+
+    field: str
+    expected: str
+    seen: str
+
+
+class Event(_Frozen):
+    """Base of all events."""
+
+    wire: ClassVar[str]
+    version: ClassVar[int] = 1
+
+
+# ---- refund-<id> ------------------------------------------------------------------------------------------------
+
+
+class RefundRequested(Event):
+    """Somebody asked for a refund; the amount is in minor units."""
+
+    wire = "refund.requested"
+    gateway: str
+    refund_id: str
+    payment_id: str | None
+    amount_minor: MinorUnits
+    currency: str
+    account: str | None = None
+    requested_by: str | None = None
+    reason: str | None = None
+    recorded_at: AwareDatetime | None = None
+
+
+class SubmissionStarted(Event):
+    """The intent: these exact bytes, under this idempotency key, are about to leave (or are known to have left)."""
+
+    wire = "refund.submission_started"
+    idempotency_key: str
+    trust: Trust | None = None
+    key_id: str | None = None
+    message: MessageRef
+    recorded_at: AwareDatetime | None = None
+
+
+class ContactFailed(Event):
+    """The gateway could not be asked or did not answer; this says nothing about the refund."""
+
+    wire = "refund.contact_failed"
+    phase: Literal["submit", "poll"]
+    failure: Literal["timeout", "not_sent", "http_error"]
+    detail: str | None = None
+    http_status: int | None = None
+
+
+class PollingExhausted(Event):
+    """The schedule of queries ended without an outcome; the state does not change."""
+
+    wire = "refund.polling_exhausted"
+    polls: int
+
+
+class OutcomeOverdue(Event):
+    """The gateway's window passed without an outcome; the state does not change."""
+
+    wire = "refund.overdue"
+    due_at: AwareDatetime
+
+
+class RefundResolved(Event):
+    """A person decided, having seen the evidence of `seen_mask`."""
+
+    wire = "refund.resolved"
+    outcome: Literal[State.SUCCESS, State.FAILED, State.CLOSED]
+    actor: str
+    reason: str
+    seen_mask: int
+
+
+class EvidenceRecorded(Event):
+    """What one message said. One subclass, hence one wire name, a signal.
+
+    Attributes:
+        claimed: what the message said by itself, where a mismatch left less of it.
+        cites: positions of the answers this was concluded from (a rejection concluded from absence).
+        adopted_from: position of the orphan this was, before its refund was known.
+        recorded_at: when it was appended, where that is not when it reached us (imports).
+    """
+
+    signal: ClassVar[Signal]
+    channel: Channel
+    code: str
+    claimed: Signal | None = None
+    amount_minor: int | None = None
+    currency: str | None = None
+    account: str | None = None
+    payment_id: str | None = None
+    gateway_refund_id: str | None = None
+    gateway_time: AwareDatetime | None = None
+    detail: str | None = None
+    hold: Hold | None = None
+    unanswered: bool | None = None
+    http_status: int | None = None
+    trust: Trust
+    key_id: str | None = None
+    message: MessageRef | None = None
+    cites: tuple[int, ...] | None = None
+    adopted_from: int | None = None
+    recorded_at: AwareDatetime | None = None
+
+
+class EvidenceRejected(EvidenceRecorded):
+    """The gateway refused the request."""
+
+    wire = "evidence.rejected"
+    signal = Signal.REJECTED
+
+
+class EvidencePending(EvidenceRecorded):
+    """The gateway holds the refund."""
+
+    wire = "evidence.pending"
+    signal = Signal.PENDING
+
+
+class EvidenceClosed(EvidenceRecorded):
+    """The gateway closed the refund without refunding."""
+
+    wire = "evidence.closed"
+    signal = Signal.CLOSED
+
+
+class EvidenceFailed(EvidenceRecorded):
+    """The refund failed."""
+
+    wire = "evidence.failed"
+    signal = Signal.FAILED
+
+
+class EvidenceSuccess(EvidenceRecorded):
+    """The money moved."""
+
+    wire = "evidence.success"
+    signal = Signal.SUCCESS
+
+
+class EvidenceReversed(EvidenceRecorded):
+    """A documented late failure after success."""
+
+    wire = "evidence.reversed"
+    signal = Signal.REVERSED
+
+
+class EvidenceRecovered(EvidenceRecorded):
+    """A documented late success after failure."""
+
+    wire = "evidence.recovered"
+    signal = Signal.RECOVERED
+
+
+class EvidenceUncertain(EvidenceRecorded):
+    """An answer that does not tell the outcome."""
+
+    wire = "evidence.uncertain"
+    signal = Signal.UNCERTAIN
+
+
+class EvidenceNotFound(EvidenceRecorded):
+    """The gateway does not know the refund (yet)."""
+
+    wire = "evidence.not_found"
+    signal = Signal.NOT_FOUND
+
+
+class EvidenceUnrecognised(EvidenceRecorded):
+    """A code that is in no document."""
+
+    wire = "evidence.unrecognised"
+    signal = Signal.UNRECOGNISED
+
+
+class EvidenceMismatched(Event):
+    """The message recorded just before it named something else than was asked; no effect on the state."""
+
+    wire = "evidence.mismatched"
+    claimed: Signal
+    fields: tuple[Mismatch, ...]
+
+
+# ---- payment-<gateway>-<id> -------------------------------------------------------------------------------------
+
+
+class PaymentRegistered(Event):
+    """The payment and what was captured of it, in minor units."""
+
+    wire = "payment.registered"
+    gateway: str
+    payment_id: str
+    captured_minor: MinorUnits
+    currency: str
+
+
+class RefundReserved(Event):
+    """A refund took its part of the payment, in minor units."""
+
+    wire = "payment.refund_reserved"
+    gateway: str
+    payment_id: str
+    refund_id: str
+    amount_minor: MinorUnits
+    currency: str
+
+
+# ---- inbox-<gateway> --------------------------------------------------------------------------------------------
+
+
+class MessageOrphaned(Event):
+    """A readable message for a refund we do not know; adopted when the refund appears."""
+
+    wire = "inbox.orphaned"
+    gateway: str
+    refund_id: str | None
+    signal: Signal
+    evidence: EvidenceRecorded
+
+
+class MessageQuarantined(Event):
+    """An authentic message that cannot be used."""
+
+    wire = "inbox.quarantined"
+    gateway: str
+    channel: Channel
+    reason: str
+    trust: Trust
+    key_id: str | None = None
+    message: MessageRef
+
+
+# ---- store-durability -------------------------------------------------------------------------------------------
+
+
+class DurabilityChosen(Event):
+    """The store was opened in a mode that can lose acknowledged events, on purpose, or back in the safe one."""
+
+    wire = "store.durability_chosen"
+    mode: str
+
+
+EVENTS: Final[tuple[type[Event], ...]] = (
+    RefundRequested,
+    SubmissionStarted,
+    ContactFailed,
+    PollingExhausted,
+    OutcomeOverdue,
+    RefundResolved,
+    EvidenceRejected,
+    EvidencePending,
+    EvidenceClosed,
+    EvidenceFailed,
+    EvidenceSuccess,
+    EvidenceReversed,
+    EvidenceRecovered,
+    EvidenceUncertain,
+    EvidenceNotFound,
+    EvidenceUnrecognised,
+    EvidenceMismatched,
+    PaymentRegistered,
+    RefundReserved,
+    MessageOrphaned,
+    MessageQuarantined,
+    DurabilityChosen,
+)
+BY_WIRE: Final = {model.wire: model for model in EVENTS}
+EVIDENCE: Final = {model.signal: model for model in EVENTS if issubclass(model, EvidenceRecorded)}
+
+Data = dict[str, Any]
+UPCASTERS: Final[dict[tuple[str, int], Callable[[Data], Data]]] = {}
+"""(wire name, old version) → function from that version's data to the next version's."""
+
+
+class Recorded(NamedTuple):
+    """An event as the fold sees it: where it stands and when the fact reached us."""
+
+    position: int
+    version: int
+    time: datetime
+    event: Event
+
+
+def to_wire(event: Event) -> str:
+    """Return the event's data as JSON text, its version first."""
+    body = event.model_dump_json(exclude_none=True)
+    head = f'{{"v":{event.version}'
+    return f"{head}}}" if body == "{}" else f"{head},{body[1:]}"
+
+
+def from_wire(wire: str, data: str) -> Event:
+    """Read an event of this or an older version.
+
+    Raises:
+        EventUnreadable: no model has that wire name, the version is newer than this code, or the data does not fit.
+    """
+    model = BY_WIRE.get(wire)
+    if model is None:
+        raise EventUnreadable(wire, "no model has this wire name; was it written by a newer refold?")
+    prefix = _PREFIX[model]
+    try:
+        if data.startswith(prefix):
+            return model.model_validate_json("{" + data[len(prefix) :])
+        return model.model_validate(_upcast(model, loads(data.encode())))
+    except (ValidationError, NotStrictJson, UnicodeError) as error:
+        raise EventUnreadable(wire, f"its data does not fit: {type(error).__name__}") from error
+
+
+def _upcast(model: type[Event], data: object) -> Data:
+    version = data.pop("v", None) if isinstance(data, dict) else None
+    if not isinstance(data, dict) or type(version) is not int:
+        raise EventUnreadable(model.wire, "its data carries no version")
+    while version != model.version:
+        upcaster = UPCASTERS.get((model.wire, version))
+        if upcaster is None:
+            raise EventUnreadable(model.wire, f"version {version} is unknown, this refold reads up to {model.version}")
+        data = upcaster(data)
+        version += 1
+    return data
+
+
+_PREFIX: Final = {model: f'{{"v":{model.version},' for model in EVENTS}
+
+
+def time_text(moment: datetime) -> str:
+    """Return a moment as the log keeps it: RFC 3339, UTC, microseconds. `moment` must have an offset."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def time_of(text: str) -> datetime:
+    """Read what `time_text` wrote."""
+    return datetime.fromisoformat(text)

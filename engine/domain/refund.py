@@ -1,0 +1,382 @@
+"""The refund on one screen: its state, evolve, fold, attention, and the decisions that yield events.
+
+Evolve never decides, logs or reads a clock. A decision returns the events to append; none means: nothing new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from ..errors import EventUnreadable, InvalidText, RefundConflict, SelfApproval
+from .attention import Attention
+from .events import (
+    EVIDENCE,
+    EvidenceMismatched,
+    EvidenceRecorded,
+    Mismatch,
+    OutcomeOverdue,
+    PollingExhausted,
+    RefundRequested,
+    RefundResolved,
+    SubmissionStarted,
+)
+from .evidence import Hold
+from .identifiers import identifier, note
+from .message import Channel
+from .money import Money
+from .signals import HELD_BITS, OUTCOME_BITS, REJECTED_BIT, TERMINAL, Signal, State, bit, conflicting, contradicting, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from ..ports import AbsenceRule
+    from .events import Event, MessageRef, Recorded
+    from .evidence import Evidence, Verification
+
+UNSETTLED: Final = frozenset({State.CREATED, State.RECEIVED})
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A person's decision, and the evidence mask they had seen."""
+
+    outcome: State
+    seen_mask: int
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """What the log says about one refund.
+
+    Attributes:
+        payment_id: from the request; else what the gateway said.
+        mask: the evidence so far.
+        resolution: the last decision of a person.
+        submitted: it was sent, or is about to be.
+        answered: the gateway itself answered the last submission.
+        absent: (position, time) of each `not_found` poll since then.
+        hold: until when the amount stays reserved although the refund rests.
+        mismatched, unrecognised, exhausted, overdue: raised since the last decision.
+        version: of its stream; also the count of its events.
+    """
+
+    refund_id: str
+    gateway: str
+    payment_id: str | None
+    amount: Money
+    account: str | None
+    requested_by: str | None
+    requested_at: datetime
+    updated_at: datetime
+    created_position: int
+    position: int
+    version: int
+    mask: int = 0
+    resolution: Resolution | None = None
+    submitted: bool = False
+    answered: bool = False
+    absent: tuple[tuple[int, datetime], ...] = ()
+    hold: Hold = Hold.NONE
+    gateway_refund_id: str | None = None
+    mismatched: bool = False
+    unrecognised: bool = False
+    exhausted: bool = False
+    overdue: bool = False
+
+    @property
+    def state(self) -> State:
+        """A person's decision stands above all evidence; else the highest level of the mask."""
+        return self.resolution.outcome if self.resolution is not None else state_of(self.mask)
+
+    @property
+    def attention(self) -> frozenset[Attention]:
+        """Why a person should look, computed like the state."""
+        return attention_of(self)
+
+    @property
+    def reserved(self) -> bool:
+        """Whether its amount is taken from the payment: unless it is known to have failed or closed."""
+        if self.state not in {State.FAILED, State.CLOSED} or Attention.CONFLICT in self.attention:
+            return True
+        return self.resolution is None and self.hold is not Hold.NONE
+
+
+def attention_of(refund: Refund) -> frozenset[Attention]:
+    """Return why a person should look at the refund."""
+    found = set()
+    state, mask, resolution = refund.state, refund.mask, refund.resolution
+    if resolution is not None:
+        if mask & OUTCOME_BITS & ~resolution.seen_mask:
+            found.add(Attention.CONFLICT)
+    else:
+        if refund.submitted and not mask:
+            found.add(Attention.IN_DOUBT)
+        if conflicting(mask):
+            found.add(Attention.CONFLICT)
+        if contradicting(mask):
+            found.add(Attention.CONTRADICTED)
+        if state is State.CLOSED and refund.hold is Hold.UNTIL_RECONCILED:
+            found.add(Attention.OVERDUE)
+    if refund.mismatched:
+        found.add(Attention.MISMATCH)
+    if refund.unrecognised:
+        found.add(Attention.UNRECOGNISED)
+    if state in UNSETTLED:
+        if refund.overdue:
+            found.add(Attention.OVERDUE)
+        if refund.exhausted:
+            found.add(Attention.POLLING_EXHAUSTED)
+    return frozenset(found)
+
+
+# ---- evolve and fold --------------------------------------------------------------------------------------------
+
+
+def evolve(refund: Refund | None, recorded: Recorded) -> Refund:
+    """Return the refund after one event of its stream."""
+    event = recorded.event
+    if refund is None:
+        if not isinstance(event, RefundRequested):
+            raise EventUnreadable(event.wire, f"it opens a refund's stream at position {recorded.position}")
+        return Refund(
+            refund_id=event.refund_id,
+            gateway=event.gateway,
+            payment_id=event.payment_id,
+            amount=Money(event.amount_minor, event.currency),
+            account=event.account,
+            requested_by=event.requested_by,
+            requested_at=recorded.time,
+            updated_at=recorded.time,
+            created_position=recorded.position,
+            position=recorded.position,
+            version=recorded.version,
+        )
+    refund = replace(refund, version=recorded.version, position=recorded.position, updated_at=recorded.time)
+    if isinstance(event, EvidenceRecorded):
+        return _with_evidence(refund, event, recorded)
+    if isinstance(event, EvidenceMismatched):
+        return replace(refund, mismatched=True)
+    if isinstance(event, SubmissionStarted):
+        return replace(refund, submitted=True, answered=False, absent=())
+    if isinstance(event, RefundResolved):
+        decision = Resolution(event.outcome, event.seen_mask, event.actor, event.reason)
+        return replace(
+            refund, resolution=decision, mismatched=False, unrecognised=False, exhausted=False, overdue=False
+        )
+    if isinstance(event, PollingExhausted):
+        return replace(refund, exhausted=True)
+    if isinstance(event, OutcomeOverdue):
+        return replace(refund, overdue=True)
+    return refund
+
+
+def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) -> Refund:
+    signal = event.signal
+    absent, answered = refund.absent, refund.answered
+    if signal is Signal.NOT_FOUND and event.channel is Channel.POLL:
+        absent = (*absent, (recorded.position, recorded.time))
+    elif event.channel is Channel.API_RESPONSE and not event.unanswered:
+        answered = True
+    return replace(
+        refund,
+        mask=refund.mask | bit(signal),
+        unrecognised=refund.unrecognised or signal is Signal.UNRECOGNISED,
+        hold=_hold_after(refund.hold, event),
+        answered=answered,
+        absent=absent,
+        payment_id=refund.payment_id or event.payment_id,
+        gateway_refund_id=refund.gateway_refund_id or (None if event.claimed else event.gateway_refund_id),
+    )
+
+
+_CONFIRMING: Final = frozenset({Signal.REJECTED, Signal.NOT_FOUND, Signal.FAILED, Signal.CLOSED, Signal.REVERSED})
+
+
+def _hold_after(hold: Hold, event: EvidenceRecorded) -> Hold:
+    """Return how long the amount stays reserved: the longer of two holds, until the one they wait for speaks."""
+    if event.hold is not None:
+        return max(hold, event.hold, key=_HOLD_ORDER.__getitem__)
+    if event.signal not in _CONFIRMING or event.claimed is not None:
+        return hold
+    if event.signal in {Signal.FAILED, Signal.REVERSED} or event.channel is Channel.REPORT:
+        return Hold.NONE
+    return Hold.NONE if hold is Hold.UNTIL_QUERY and event.channel is Channel.POLL else hold
+
+
+_HOLD_ORDER: Final = {Hold.NONE: 0, Hold.UNTIL_QUERY: 1, Hold.UNTIL_RECONCILED: 2}
+
+
+def fold(history: Iterable[Recorded], refund: Refund | None = None) -> Refund | None:
+    """Return the refund after its events; None for no events."""
+    for recorded in history:
+        refund = evolve(refund, recorded)
+    return refund
+
+
+# ---- decide -----------------------------------------------------------------------------------------------------
+
+
+def decide_request(refund: Refund | None, asked: RefundRequested) -> list[Event]:
+    """Open the refund, or nothing where it was asked for with the same content.
+
+    Raises:
+        RefundConflict: the refund id exists with another gateway, payment, amount or currency.
+    """
+    identifier("refund_id", asked.refund_id)
+    if asked.payment_id is not None:
+        identifier("payment_id", asked.payment_id)
+    if refund is None:
+        return [asked]
+    pairs = [
+        ("gateway", refund.gateway, asked.gateway),
+        ("amount", str(refund.amount), str(Money(asked.amount_minor, asked.currency))),
+    ]
+    if asked.payment_id is not None and refund.payment_id is not None:
+        pairs.append(("payment_id", refund.payment_id, asked.payment_id))
+    differences = [pair for pair in pairs if pair[1] != pair[2]]
+    if differences:
+        raise RefundConflict(asked.refund_id, differences)
+    return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """How one piece of evidence reached us.
+
+    Attributes:
+        refund_reference: messages of this gateway carry our refund number.
+        absence: the gateway's rule on repeated `not_found` answers.
+    """
+
+    channel: Channel
+    time: datetime
+    verification: Verification
+    message: MessageRef | None
+    http_status: int | None = None
+    adopted_from: int | None = None
+    recorded_at: datetime | None = None
+    refund_reference: bool = True
+    absence: AbsenceRule | None = None
+
+
+def decide_evidence(refund: Refund, evidence: Evidence, arrival: Arrival) -> list[Event]:
+    """Record what a message says; where it differs from what was asked it proves at most `pending`."""
+    mismatches = _mismatches(refund, evidence, arrival)
+    capping = [mismatch for mismatch in mismatches if mismatch.field != "gateway_refund_id"]
+    signal = _capped(evidence.signal) if capping else evidence.signal
+    event = EVIDENCE[signal](
+        channel=arrival.channel,
+        code=evidence.code,
+        claimed=evidence.signal if capping else None,
+        amount_minor=evidence.amount_minor,
+        currency=evidence.currency,
+        account=evidence.account,
+        payment_id=evidence.payment_id,
+        gateway_refund_id=evidence.gateway_refund_id,
+        gateway_time=evidence.gateway_time,
+        detail=evidence.detail or None,
+        hold=evidence.hold if evidence.hold is not Hold.NONE and not capping else None,
+        unanswered=None if evidence.answered else True,
+        http_status=arrival.http_status,
+        trust=arrival.verification.trust,
+        key_id=arrival.verification.key_id,
+        message=arrival.message,
+        adopted_from=arrival.adopted_from,
+        recorded_at=arrival.recorded_at,
+    )
+    decided: list[Event] = [event]
+    if mismatches:
+        decided.append(EvidenceMismatched(claimed=evidence.signal, fields=tuple(mismatches)))
+    elif signal is Signal.NOT_FOUND and arrival.channel is Channel.POLL:
+        decided.extend(_conclude_absence(refund, arrival))
+    return decided
+
+
+def _mismatches(refund: Refund, evidence: Evidence, arrival: Arrival) -> list[Mismatch]:
+    compared = [
+        ("amount_minor", refund.amount.minor, evidence.amount_minor),
+        ("currency", refund.amount.currency, evidence.currency),
+        ("account", refund.account, evidence.account),
+        ("gateway_refund_id", refund.gateway_refund_id, evidence.gateway_refund_id),
+        ("refund_id", refund.refund_id, evidence.refund_id)
+        if arrival.refund_reference
+        else ("payment_id", refund.payment_id, evidence.payment_id),
+    ]
+    return [
+        Mismatch(field=field, expected=str(expected), seen=str(seen))
+        for field, expected, seen in compared
+        if expected is not None and seen is not None and expected != seen
+    ]
+
+
+def _capped(signal: Signal) -> Signal:
+    """Return what is left of a signal whose message named something else than was asked."""
+    if signal is Signal.REJECTED:
+        return Signal.UNCERTAIN
+    return Signal.PENDING if bit(signal) & HELD_BITS else signal
+
+
+def _conclude_absence(refund: Refund, arrival: Arrival) -> list[Event]:
+    """Conclude a rejection from repeated `not_found` polls, by the gateway's rule, citing the earlier answers."""
+    rule = arrival.absence
+    if rule is None or not refund.answered or refund.mask & REJECTED_BIT:
+        return []
+    earlier = refund.absent
+    if len(earlier) + 1 < rule.answers or (arrival.time - earlier[0][1]).total_seconds() < rule.apart_s:
+        return []
+    cited = tuple(position for position, _ in earlier)
+    return [
+        EVIDENCE[Signal.REJECTED](
+            channel=Channel.POLL,
+            code=f"not_found x{len(cited) + 1}",
+            trust=arrival.verification.trust,
+            cites=cited,
+            recorded_at=arrival.recorded_at,
+        )
+    ]
+
+
+def decide_resolution(refund: Refund, outcome: State, actor: str, reason: str) -> list[Event]:
+    """Record a person's decision, or nothing where the same decision already stands over the same evidence.
+
+    Raises:
+        InvalidText: the outcome is no terminal state, or actor or reason say nothing.
+        SelfApproval: the person asked for this refund.
+    """
+    if outcome not in TERMINAL:
+        raise InvalidText("outcome", f"{outcome} is no outcome; use success, failed or closed")
+    identifier("actor", actor)
+    if refund.requested_by == actor:
+        raise SelfApproval(actor)
+    event = RefundResolved(
+        outcome=outcome,  # type: ignore[arg-type]  # narrowed by TERMINAL
+        actor=actor,
+        reason=note("reason", reason, required=True),
+        seen_mask=refund.mask,
+    )
+    standing = refund.resolution
+    if (
+        standing is not None
+        and (standing.outcome, standing.seen_mask) == (outcome, refund.mask)
+        and not refund.attention
+    ):
+        return []
+    return [event]
+
+
+def decide_overdue(refund: Refund, now: datetime, due_at: datetime) -> list[Event]:
+    """Raise `overdue` once for a refund without an outcome after `due_at`."""
+    if refund.state not in UNSETTLED or refund.overdue or now <= due_at:
+        return []
+    return [OutcomeOverdue(due_at=due_at)]
+
+
+def decide_exhausted(refund: Refund, polls: int) -> list[Event]:
+    """Raise `polling_exhausted` once for a refund without an outcome."""
+    if refund.state not in UNSETTLED or refund.exhausted:
+        return []
+    return [PollingExhausted(polls=polls)]

@@ -294,6 +294,11 @@ class EventStore(Protocol):
     library underneath leaks. All readers stream in constant memory and check each event's digest.
     """
 
+    @property
+    def views_stale(self) -> bool:
+        """Whether the views must be rebuilt before use: the file was written with other view definitions."""
+        ...
+
     def append(
         self,
         *writes: Write,

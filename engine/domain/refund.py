@@ -60,6 +60,7 @@ class Refund:
         answered: the gateway itself answered the last submission.
         absent: (position, time) of each `not_found` poll since then.
         hold: until when the amount stays reserved although the refund rests.
+        reconciled: a settlement report has said that no money moved.
         mismatched, unrecognised, exhausted, overdue: raised since the last decision.
         version: of its stream; also the count of its events.
     """
@@ -81,6 +82,7 @@ class Refund:
     answered: bool = False
     absent: tuple[tuple[int, datetime], ...] = ()
     hold: Hold = Hold.NONE
+    reconciled: bool = False
     gateway_refund_id: str | None = None
     mismatched: bool = False
     unrecognised: bool = False
@@ -102,7 +104,12 @@ class Refund:
         """Whether its amount is taken from the payment: unless it is known to have failed or closed."""
         if self.state not in {State.FAILED, State.CLOSED} or Attention.CONFLICT in self.attention:
             return True
-        return self.resolution is None and self.hold is not Hold.NONE
+        return self.resolution is None and self.held
+
+    @property
+    def held(self) -> bool:
+        """Whether its amount stays reserved although the refund rests at failed or closed."""
+        return self.hold is Hold.UNTIL_QUERY or (self.hold is Hold.UNTIL_RECONCILED and not self.reconciled)
 
 
 def attention_of(refund: Refund) -> frozenset[Attention]:
@@ -119,7 +126,7 @@ def attention_of(refund: Refund) -> frozenset[Attention]:
             found.add(Attention.CONFLICT)
         if contradicting(mask):
             found.add(Attention.CONTRADICTED)
-        if state is State.CLOSED and refund.hold is Hold.UNTIL_RECONCILED:
+        if state is State.CLOSED and refund.hold is Hold.UNTIL_RECONCILED and not refund.reconciled:
             found.add(Attention.OVERDUE)
     if refund.mismatched:
         found.add(Attention.MISMATCH)
@@ -186,6 +193,7 @@ def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) 
         mask=refund.mask | bit(signal),
         unrecognised=refund.unrecognised or signal is Signal.UNRECOGNISED,
         hold=_hold_after(refund.hold, event),
+        reconciled=refund.reconciled or (event.channel is Channel.REPORT and _confirms(event)),
         answered=answered,
         absent=absent,
         payment_id=refund.payment_id or event.payment_id,
@@ -196,15 +204,18 @@ def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) 
 _CONFIRMING: Final = frozenset({Signal.REJECTED, Signal.NOT_FOUND, Signal.FAILED, Signal.CLOSED, Signal.REVERSED})
 
 
+def _confirms(event: EvidenceRecorded) -> bool:
+    """Tell whether the evidence says, about the refund that was asked, that no money moved."""
+    return event.signal in _CONFIRMING and event.claimed is None
+
+
 def _hold_after(hold: Hold, event: EvidenceRecorded) -> Hold:
-    """Return how long the amount stays reserved: the longer of two holds, until the one they wait for speaks."""
+    """Return how long the amount stays reserved: the longer of two holds; a query ends the shorter one."""
     if event.hold is not None:
         return max(hold, event.hold, key=_HOLD_ORDER.__getitem__)
-    if event.signal not in _CONFIRMING or event.claimed is not None:
-        return hold
-    if event.signal in {Signal.FAILED, Signal.REVERSED} or event.channel is Channel.REPORT:
+    if hold is Hold.UNTIL_QUERY and event.channel in {Channel.POLL, Channel.REPORT} and _confirms(event):
         return Hold.NONE
-    return Hold.NONE if hold is Hold.UNTIL_QUERY and event.channel is Channel.POLL else hold
+    return hold
 
 
 _HOLD_ORDER: Final = {Hold.NONE: 0, Hold.UNTIL_QUERY: 1, Hold.UNTIL_RECONCILED: 2}
@@ -279,7 +290,7 @@ def decide_evidence(refund: Refund, evidence: Evidence, arrival: Arrival) -> lis
         gateway_refund_id=evidence.gateway_refund_id,
         gateway_time=evidence.gateway_time,
         detail=evidence.detail or None,
-        hold=evidence.hold if evidence.hold is not Hold.NONE and not capping else None,
+        hold=None if capping or evidence.hold is Hold.NONE or arrival.channel is Channel.REPORT else evidence.hold,
         unanswered=None if evidence.answered else True,
         http_status=arrival.http_status,
         trust=arrival.verification.trust,

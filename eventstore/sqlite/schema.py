@@ -1,0 +1,87 @@
+"""The schema of the file and its migrations, on sqlite-utils."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlite_utils.migrations import Migrations
+
+from ...engine.errors import SchemaTooNew, StoreUnavailable
+
+if TYPE_CHECKING:
+    from sqlite_utils.db import Database
+
+migrations = Migrations("refold")
+
+# Plain SQL where sqlite-utils has no word for it: AUTOINCREMENT keeps the last position even if the tail of the table
+# is deleted behind our back, and the triggers keep the log append-only for every program that opens the file.
+_LOG: Final = """
+CREATE TABLE events (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    time TEXT NOT NULL,
+    data TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    UNIQUE (stream, version)
+);
+CREATE TRIGGER events_keep_update BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+CREATE TRIGGER events_keep_delete BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+CREATE TABLE keys (
+    key TEXT PRIMARY KEY,
+    digest BLOB NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE bodies (
+    digest TEXT PRIMARY KEY,
+    salt BLOB NOT NULL,
+    headers TEXT NOT NULL,
+    content BLOB NOT NULL
+);
+"""
+
+
+@migrations()
+def m001_log(db: Database) -> None:
+    """Create the log, its idempotency keys and the message bodies."""
+    for statement in _statements(_LOG):
+        db.conn.execute(statement)
+    db["views"].create({"name": str, "definition": str}, pk="name")  # type: ignore[union-attr]
+
+
+def _statements(script: str) -> list[str]:
+    found, lines = [], []
+    for line in script.strip().splitlines():
+        lines.append(line)
+        whole = "\n".join(lines)
+        if line.endswith(";") and ("TRIGGER" not in whole or line.endswith("END;")):
+            found.append(whole)
+            lines = []
+    return found
+
+
+def schema_version(db: Database) -> int:
+    """Return how many of our migrations the file has; 0 for an empty file.
+
+    Raises:
+        SchemaTooNew: it has some that this code does not know.
+        StoreUnavailable: it holds tables of something else.
+    """
+    known = {migration.name for migration in migrations.pending(db)} | {m.name for m in migrations.applied(db)}
+    applied = [migration.name for migration in migrations.applied(db)]
+    ours = [migration.name for migration in migrations._migrations]  # noqa: SLF001 - the list has no public reader
+    if not known.issubset(ours) or len(applied) > len(ours):
+        raise SchemaTooNew(len(applied), len(ours))
+    if not applied and db.table_names():
+        raise StoreUnavailable("the file holds tables of something else; choose another file")
+    return len(applied)
+
+
+def migrate(db: Database) -> None:
+    """Bring the file to this code's schema; nothing is written where it is already there."""
+    if migrations.pending(db):
+        migrations.apply(db)

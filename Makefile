@@ -24,7 +24,7 @@ check: types lint ## type-check and lint
 
 types: $(VENV)/.for-check ## mypy --strict over the package as it is imported
 	@echo "types: mypy --strict -p refold"
-	@mkdir -p $(VENV)/lint && ln -sfn $(CURDIR) $(VENV)/lint/refold
+	@mkdir -p $(VENV)/lint && ln -sfn "$(CURDIR)" $(VENV)/lint/refold
 	@MYPYPATH=$(VENV)/lint $(BIN)/python -m mypy -p refold
 
 lint: $(VENV)/.for-check ## ruff over everything, format included
@@ -42,7 +42,7 @@ package: $(VENV)/.for-check ## build the wheel, install it alone and run its dem
 	@$(BIN)/python -m build --outdir dist . >/dev/null
 	@$(BIN)/python tests/packaging/check_wheel.py dist/*.whl
 	@echo "package: installing the wheel alone, running its demo from another folder"
-	@$(PYTHON) -m venv --clear build/alone
+	@$(BIN)/python -m venv build/alone
 	@build/alone/bin/python -m pip --quiet --disable-pip-version-check install -c constraints.txt dist/*.whl
 	@build/alone/bin/python -m pip --disable-pip-version-check check
 	@mkdir -p build/elsewhere && cd build/elsewhere && ../alone/bin/refold demo

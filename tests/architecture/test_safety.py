@@ -18,7 +18,7 @@ CLOCKS = frozenset(
 STOPWATCHES = frozenset({"time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"})
 ENTROPIES = frozenset({"os.getrandom", "os.urandom", "random", "secrets", "uuid"})
 SQL_CLOCKS = re.compile(
-    r"current_(date|time)|\b(now|random|randomblob|gen_random_uuid)\(\)|'now'|clock_timestamp", re.IGNORECASE
+    r"current_(date|time)|clock_timestamp|'now'|\b(now|random|gen_random_uuid)\(\)|randomblob\(", re.IGNORECASE
 )
 SEAMS = "engine/composition.py"
 
@@ -214,6 +214,7 @@ WEBHOOK = "engine/web/webhooks.py"
         (time_or_chance, ADAPTER, "import secrets"),
         (clock_in_sql, STORE, "db.execute('INSERT INTO e VALUES (CURRENT_TIMESTAMP)')"),
         (clock_in_sql, STORE, "DEFAULT = \"datetime('now')\""),
+        (clock_in_sql, STORE, "SQL = 'SELECT randomblob(16)'"),
         (clock_in_sql, "eventstore/postgres.py", "SQL = 'SELECT now()'"),
         (unexplained_skips, "tests/x.py", "@pytest.mark.skip\ndef test_x(): pass"),
         (unexplained_skips, "tests/x.py", "@pytest.mark.skipif(sys.platform == 'win32')\ndef test_x(): pass"),

@@ -1,21 +1,29 @@
-"""Readers of untrusted JSON, shared by the adapters: nothing here raises but `UnreadableMessage`."""
+"""Readers of untrusted JSON and forms, shared by the adapters: they raise `UnreadableMessage` or nothing."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import parse_qsl
 
 from ..engine.domain import strict_json
 from ..engine.domain.evidence import Evidence
-from ..engine.domain.identifiers import clipped, displayed, is_identifier
+from ..engine.domain.identifiers import clipped, displayed, identifier, is_identifier
 from ..engine.domain.signals import Signal
-from ..engine.errors import UnreadableMessage
+from ..engine.errors import InvalidInput, UnreadableMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..engine.domain.message import Message
 
+T = TypeVar("T")
 NOT_STRICT_JSON: Final = "not_strict_json"
+NOT_A_FORM: Final = "not_a_form"
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_MAX_FIELDS: Final = 100
 _MAX_CODE: Final = 120
 _OFFSET_AFTER_Z = re.compile(r"Z(?=[0-9]{2}:[0-9]{2}$)")
 _ISO_8601 = re.compile(
@@ -36,6 +44,30 @@ def json_object(gateway: str, raw: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UnreadableMessage(gateway, f"a JSON object is needed, not {type(document).__name__}")
     return document
+
+
+def form_fields(gateway: str, raw: bytes) -> dict[str, Any]:
+    """Parse a form (`application/x-www-form-urlencoded`); every value is text.
+
+    Raises:
+        UnreadableMessage: not UTF-8, a part without `=`, a bad percent sign, a NUL, one name twice, or too
+            many fields; the reason starts with `not_a_form`.
+    """
+    try:
+        written = raw.decode()
+        if _BAD_PERCENT.search(written):
+            raise UnreadableMessage(gateway, f"{NOT_A_FORM}: a percent sign without two hexadecimal digits")
+        pairs = parse_qsl(
+            written, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_MAX_FIELDS
+        )
+    except ValueError:
+        raise UnreadableMessage(gateway, f"{NOT_A_FORM}: name=value pairs in UTF-8 are needed") from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise UnreadableMessage(gateway, f"{NOT_A_FORM}: a name stands twice")
+    if any("\x00" in name or "\x00" in value for name, value in pairs):
+        raise UnreadableMessage(gateway, f"{NOT_A_FORM}: it holds a NUL")
+    return fields
 
 
 def member(document: object, path: str) -> object:
@@ -88,6 +120,80 @@ def moment(written: object) -> datetime | None:
         return None
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DIGITS = re.compile(r"[0-9]{10}|[0-9]{13}", re.ASCII)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def epoch_moment(written: object) -> datetime | None:
+    """Read a Unix time of 13 digits (milliseconds) or 10 (seconds), number or text; None for all else."""
+    digits = word(written)
+    if digits is None or not _EPOCH_DIGITS.fullmatch(digits):
+        return None
+    return _EPOCH + int(digits.ljust(13, "0")) * _MILLISECOND
+
+
+def epoch_milliseconds(at: datetime) -> int:
+    """Return a time (with an offset) as Unix milliseconds."""
+    return (at - _EPOCH) // _MILLISECOND
+
+
+def word(value: object) -> str | None:
+    """Return a code or reference as text, whether it was written as text or as a number.
+
+    None where there is none (null or empty); the type in brackets where it is neither text nor number.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return str(value)
+    return f"({type(value).__name__})"
+
+
+def _id(value: object) -> str:
+    written = str(value) if type(value) is int else value
+    return identifier("reference", written)
+
+
+class Fields:
+    """The fields of one object, read one by one; a field that cannot be what its name says is remembered.
+
+    Dropping such a field silently would also drop the comparison with what was asked for, so the adapter
+    turns the whole message into `unrecognised` evidence, and a person looks.
+
+    Attributes:
+        odd: the first such field as `field=value`; None where there is none.
+    """
+
+    __slots__ = ("_document", "odd")
+
+    def __init__(self, document: object) -> None:
+        self._document = document
+        self.odd: str | None = None
+
+    def take(self, path: str, convert: Callable[[object], T]) -> T | None:
+        """Return the converted value at a dotted path; None where it is absent, null, empty or odd."""
+        value = member(self._document, path)
+        if value is None or value == "":
+            return None
+        try:
+            return convert(value)
+        except InvalidInput:
+            self.odd = self.odd or shown_code(path, word(value))
+            return None
+
+    def reference(self, *paths: str) -> str | None:
+        """Return the id at the first path that has one; numbers are written out."""
+        for path in paths:
+            found = self.take(path, _id)
+            if found is not None:
+                return found
+        return None
+
+
+_ANSWERED_CLASSES: Final = frozenset({2, 4})
 _NO_ANSWER_4XX: Final = frozenset({408, 429})
 
 
@@ -97,7 +203,7 @@ def without_answer(message: Message) -> Evidence | None:
     5xx, 3xx, 1xx, 408 and 429 come from proxies and limiters as often as from the gateway, whatever the body.
     """
     status = message.http_status
-    if status is None or 200 <= status < 300 or (400 <= status < 500 and status not in _NO_ANSWER_4XX):
+    if status is None or (status // 100 in _ANSWERED_CLASSES and status not in _NO_ANSWER_4XX):
         return None
     return Evidence(signal=Signal.UNCERTAIN, code=shown_code("http", str(status)), answered=False)
 

@@ -1,0 +1,412 @@
+"""BBMSL: a synchronous refund by order, one an order, RSA-signed text inside a JSON envelope.
+
+Source of every fact: BBMSL, Direct refund (read 2026-11-21), unless a comment calls it ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from ..engine.domain.evidence import UNVERIFIED, Evidence, Hold, SentRefund, Trust, Verification
+from ..engine.domain.identifiers import clipped, is_identifier
+from ..engine.domain.message import Channel, HttpRequest
+from ..engine.domain.money import Money, exponent
+from ..engine.domain.signals import Signal
+from ..engine.errors import (
+    InvalidAmount,
+    InvalidSetting,
+    InvalidSignature,
+    InvalidText,
+    UnreadableMessage,
+)
+from ..engine.ports import AmountForm, Capabilities
+from .bbmsl_codes import ANY_OTHER, CODES, MEANING, RESPONSE_CODE, STATUS, SUCCESSFUL
+from .reading import (
+    NOT_STRICT_JSON,
+    Fields,
+    json_object,
+    member,
+    moment,
+    shown_code,
+    text,
+    unreadable_answer,
+    without_answer,
+    word,
+)
+from .signing import same_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    from ..engine.domain.evidence import RefundOrder
+    from ..engine.domain.message import Message
+
+OrderReference = Literal["merchantReference", "orderId"]
+
+_NAME: Final = "bbmsl"
+_CAPABILITIES: Final = Capabilities(
+    partial=True,
+    several=False,
+    lookup_by_own_reference=True,
+    post_timeout_s=30,  # ours: the document names none
+    poll_interval_s=45,  # ours: the document names none
+    outcome_window_s=600,  # ours: the refund is synchronous, so ten minutes without an outcome are odd
+    refund_window_days=None,
+    key_retention_s=None,
+    absence=None,  # an order without a refund is a snapshot, never proof that none will follow
+    amounts=AmountForm.MAJOR_NUMBER,
+    acknowledgement=None,  # no refund webhook is documented
+    webhook_retry_s=(),
+)
+_HOLD: Final = {Signal.REJECTED: Hold.UNTIL_QUERY}
+
+_REFUND_TARGET: Final = "/direct/refund"
+_QUERY_TARGET: Final = "/direct/query"
+_RSA_BITS: Final = 2048
+_MAX_SCALE: Final = 30
+"""More decimal places or trailing zeros than any amount has; writing them all out could fill the memory."""
+_ORDER_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_TRAILING_COMMA = re.compile(r",\s*[}\]]\s*\Z")
+
+# ---- the adapter -------------------------------------------------------------------------------------------
+
+
+class Bbmsl:
+    """The BBMSL direct refund API, as the `Gateway` port asks for it.
+
+    The gateway has no refund number: it knows a refund only by its order, so evidence carries the order's
+    reference as refund id and as payment id. Answers are unsigned, so they stay unverified.
+
+    Args:
+        merchant_id: the merchant identifier (`merchantId`); needed to build requests.
+        private_key_pem: the merchant's RSA key (PEM, unencrypted, 2048 bits or more): signs requests, and its
+            public half verifies those read back.
+        reference: which of the two documented fields our payment ids are.
+        currency: ISO 4217 code of the merchant's orders, as a request carries none. HKD by default is ours:
+            BBMSL is a Hong Kong acquirer.
+
+    Raises:
+        InvalidSetting: an id, key, reference or currency that cannot be used, or `cryptography` is missing.
+    """
+
+    name: Final = _NAME
+    capabilities: Final = _CAPABILITIES
+    codes: Final = CODES
+
+    def __init__(
+        self,
+        *,
+        merchant_id: str = "",
+        private_key_pem: str | bytes | None = None,
+        reference: OrderReference = "merchantReference",
+        currency: str = "HKD",
+    ) -> None:
+        if merchant_id != "" and not is_identifier(merchant_id):
+            raise InvalidSetting("merchant_id", "1 to 128 printable ASCII characters, no blanks, are needed")
+        if reference not in ("merchantReference", "orderId"):
+            raise InvalidSetting("reference", "merchantReference or orderId is needed")
+        try:
+            exponent(currency)
+        except InvalidAmount as error:
+            raise InvalidSetting("currency", error.reason) from None
+        self._merchant_id = merchant_id
+        self._reference = reference
+        self._currency = currency
+        self._pem = None if private_key_pem is None else _pem_text(private_key_pem)
+        self._key = None if self._pem is None else _load_key(self._pem)
+        self._key_id = None if self._key is None else _fingerprint(self._key)
+
+    def __repr__(self) -> str:
+        return (
+            f"Bbmsl(merchant_id={self._merchant_id!r}, key={self._key_id!r},"
+            f" reference={self._reference!r}, currency={self._currency!r})"
+        )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The private key as it was given."""
+        return () if self._pem is None else (self._pem,)
+
+    # ---- authenticity
+
+    def verify(self, channel: Channel, message: Message) -> Verification:
+        """Check the signature of one of our own requests over the exact `request` text; all else is unsigned.
+
+        Raises:
+            InvalidSignature: it is present and not one base64 of the RSA signature.
+        """
+        if channel is not Channel.REQUEST or self._key is None:
+            return UNVERIFIED
+        try:
+            envelope = json_object(_NAME, message.body)
+        except UnreadableMessage:
+            return UNVERIFIED
+        signed, signature = text(envelope, "request"), word(member(envelope, "signature"))
+        if signed is None or signature is None:
+            return UNVERIFIED
+        _check(self._key, signed, _signature_bytes(signature, self._key.key_size // 8))
+        return Verification(Trust.VERIFIED, self._key_id)
+
+    def signed_at(self, message: Message) -> datetime | None:  # noqa: ARG002 - no webhook, so no signed time
+        """Return None: nothing that reaches us is signed."""
+        return None
+
+    # ---- reading
+
+    def read_request(self, message: Message) -> SentRefund:
+        """Read back one of our refund requests from the `request` text of its envelope.
+
+        Raises:
+            UnreadableMessage: envelope or text are not strict JSON, or order or amount are missing or wrong.
+        """
+        fields = Fields(_request_in(message))
+        other: OrderReference = "orderId" if self._reference == "merchantReference" else "merchantReference"
+        order = fields.reference(self._reference, other)
+        amount = fields.take("amount", self._money)
+        account = fields.reference("merchantId")
+        if fields.odd is not None:
+            raise UnreadableMessage(_NAME, f"{fields.odd} cannot be used")
+        if order is None:
+            raise UnreadableMessage(_NAME, "merchantReference or orderId is missing")
+        if amount is None:
+            raise UnreadableMessage(_NAME, "amount is missing")
+        return SentRefund(refund_id=order, payment_id=order, amount=amount, account=account)
+
+    def read_response(self, message: Message) -> Evidence:
+        """Read the answer to a refund request; one that cannot be read is `uncertain`."""
+        return self._read_answer(Channel.API_RESPONSE, message)
+
+    def read_poll(self, message: Message) -> Evidence:
+        """Read the answer to a query; one that cannot be read is `uncertain`."""
+        return self._read_answer(Channel.POLL, message)
+
+    def read_webhook(self, message: Message) -> Evidence:  # noqa: ARG002 - none is documented
+        """Refuse: no refund webhook is documented.
+
+        Raises:
+            UnreadableMessage: always.
+        """
+        raise UnreadableMessage(_NAME, "no refund webhook is documented")
+
+    def _read_answer(self, channel: Channel, message: Message) -> Evidence:
+        silence = without_answer(message)
+        if silence is not None:
+            return silence
+        try:
+            document = json_object(_NAME, message.body)
+        except UnreadableMessage as error:
+            return unreadable_answer(error)
+        fields = Fields(document)
+        signal, code = _decide(channel, document)
+        order = fields.reference(*_ORDER_OF[self._reference])
+        currency = fields.take("transaction.currency", _currency) or fields.take("order.currency", _currency)
+        amount = None
+        if _is_refund(document):
+            amount = fields.take("transaction.amount", lambda value: self._money(value, currency))
+        read = Evidence(
+            signal=signal,
+            code=code,
+            refund_id=order,
+            payment_id=order,
+            amount_minor=None if amount is None else amount.minor,
+            currency=currency,
+            account=fields.reference("transaction.merchantId"),
+            gateway_time=moment(member(document, "order.updateTime")),
+            detail=clipped(document.get("message")),
+        )
+        if fields.odd is not None:
+            return replace(read, signal=Signal.UNRECOGNISED, code=fields.odd)
+        return replace(read, hold=_HOLD.get(signal, Hold.NONE))
+
+    def _money(self, value: object, currency: str | None = None) -> Money:
+        return Money.parse(_decimal_text(value), currency or self._currency)
+
+    # ---- building
+
+    def build_refund(
+        self,
+        order: RefundOrder,
+        *,
+        at: datetime,  # noqa: ARG002 - the API has no field for it
+        nonce: str,  # noqa: ARG002 - the API has no field for it
+    ) -> HttpRequest:
+        """Build the signed refund request; the order is also the idempotency key.
+
+        Raises:
+            InvalidSetting: merchant id or private key is missing.
+            InvalidText: the payment id cannot be the configured reference.
+            InvalidAmount: another currency than the configured one: the request could not say so.
+        """
+        if order.amount.currency != self._currency:
+            raise InvalidAmount(
+                str(order.amount),
+                f"a BBMSL request names no currency and this adapter stands for {self._currency};"
+                f" configure another with Bbmsl(currency=…)",
+            )
+        return self._signed(_REFUND_TARGET, order, f',"amount":{order.amount.major}')
+
+    def build_query(
+        self,
+        order: RefundOrder,
+        *,
+        at: datetime,  # noqa: ARG002 - the API has no field for it
+        nonce: str,  # noqa: ARG002 - the API has no field for it
+    ) -> HttpRequest:
+        """Build the signed query for the order.
+
+        Raises:
+            InvalidSetting: merchant id or private key is missing.
+            InvalidText: the payment id cannot be the configured reference.
+        """
+        return self._signed(_QUERY_TARGET, order, "")
+
+    def _signed(self, target: str, order: RefundOrder, rest: str) -> HttpRequest:
+        if not self._merchant_id:
+            raise InvalidSetting("merchant_id", "it is needed to build requests: Bbmsl(merchant_id=…)")
+        if self._key is None:
+            raise InvalidSetting("private_key_pem", "it is needed to sign requests: Bbmsl(private_key_pem=…)")
+        reference = json.dumps(order.payment_id)
+        if self._reference == "orderId":
+            if not _ORDER_ID.fullmatch(order.payment_id):
+                raise InvalidText("payment_id", "orderId is a number of 1 to 19 digits without leading zero")
+            reference = order.payment_id
+        # Written by hand: the amount must be a JSON number with exactly these digits, which no float keeps.
+        request = f'{{"merchantId":{json.dumps(self._merchant_id)},"{self._reference}":{reference}{rest}}}'
+        signature = base64.b64encode(_sign(self._key, request)).decode()
+        envelope = json.dumps({"request": request, "signature": signature}, separators=(",", ":"))
+        return HttpRequest(
+            method="POST", target=target, headers={"Content-Type": "application/json"}, body=envelope.encode()
+        )
+
+
+# ---- meaning -----------------------------------------------------------------------------------------------
+
+_ORDER_OF: Final[Mapping[OrderReference, tuple[str, ...]]] = {
+    "merchantReference": ("order.merchantReference", "order.id"),
+    "orderId": ("order.id",),
+}
+
+
+def _decide(channel: Channel, document: Mapping[str, object]) -> tuple[Signal, str]:
+    """Return signal and deciding field; the signal itself always comes from the table."""
+    response_code = document.get(RESPONSE_CODE)
+    if response_code is None or response_code == "":
+        return Signal.UNCERTAIN, shown_code(RESPONSE_CODE, None)
+    if not isinstance(response_code, str):  # the number 0 cannot be told from the text 0000
+        return Signal.UNRECOGNISED, shown_code(RESPONSE_CODE, word(response_code))
+    status = word(member(document, STATUS))
+    by_status = Signal.UNCERTAIN
+    if status is not None:
+        by_status = MEANING.get((channel, STATUS, status)) or Signal.UNRECOGNISED
+    known = response_code if response_code == SUCCESSFUL else ANY_OTHER
+    by_code = MEANING[channel, RESPONSE_CODE, known]
+    if by_code is None or (channel is Channel.API_RESPONSE and by_status is Signal.SUCCESS):
+        return by_status, shown_code(STATUS, status)
+    return by_code, shown_code(RESPONSE_CODE, response_code)
+
+
+def _is_refund(document: Mapping[str, object]) -> bool:
+    """Tell whether the transaction is the refund: a query may answer with the sale and its amount."""
+    kind = word(member(document, "transaction.type"))
+    return kind is None or "REFUND" in kind.upper()
+
+
+def _currency(value: object) -> str:
+    code = value.upper() if isinstance(value, str) else ""
+    exponent(code)
+    return code
+
+
+def _decimal_text(value: object) -> object:
+    """Return a JSON number as the decimal text it was written with, anything else as it is."""
+    if isinstance(value, Decimal):
+        scale = value.as_tuple().exponent
+        if not isinstance(scale, int) or abs(scale) > _MAX_SCALE:
+            raise InvalidAmount(str(value), "its exponent is out of range")
+        return format(value, "f")
+    return str(value) if type(value) is int else value
+
+
+def _request_in(message: Message) -> dict[str, Any]:
+    written = text(json_object(_NAME, message.body), "request")
+    if written is None:
+        raise UnreadableMessage(_NAME, "the envelope holds no `request` text")
+    if _TRAILING_COMMA.search(written):
+        raise UnreadableMessage(_NAME, f"{NOT_STRICT_JSON}: the `request` text has a trailing comma")
+    return json_object(_NAME, written.encode())
+
+
+# ---- RSA ---------------------------------------------------------------------------------------------------
+
+
+def _pem_text(pem: str | bytes) -> str:
+    try:
+        written = pem.decode() if isinstance(pem, bytes) else pem
+        written.encode()
+    except UnicodeError:
+        raise InvalidSetting("private_key_pem", "a PEM text is needed") from None
+    if not written.strip():
+        raise InvalidSetting("private_key_pem", "it is blank; give the merchant's RSA key as PEM")
+    return written
+
+
+def _load_key(pem: str) -> RSAPrivateKey:
+    # cryptography is imported here and below only: it is an extra, and logs can be read without it.
+    try:
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+    except ImportError:
+        raise InvalidSetting("private_key_pem", "RSA needs `pip install 'refold[bbmsl]'`") from None
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise InvalidSetting("private_key_pem", "it is no unencrypted PEM of a private key") from None
+    if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < _RSA_BITS:
+        raise InvalidSetting("private_key_pem", f"an RSA key of at least {_RSA_BITS} bits is needed")
+    return key
+
+
+def _fingerprint(key: RSAPrivateKey) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return f"rsa-{hashlib.sha256(public).hexdigest()[:16]}"
+
+
+def _sign(key: RSAPrivateKey, request: str) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+
+    return key.sign(request.encode(), PKCS1v15(), SHA256())
+
+
+def _check(key: RSAPrivateKey, request: str, signature: bytes) -> None:
+    from cryptography.exceptions import InvalidSignature as Mismatch  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+
+    try:
+        key.public_key().verify(signature, request.encode(), PKCS1v15(), SHA256())
+    except Mismatch:
+        raise InvalidSignature(_NAME, "another `request` text or another key was signed") from None
+
+
+def _signature_bytes(written: str, size: int) -> bytes:
+    try:
+        decoded = base64.b64decode(written, validate=True)
+    except ValueError:  # other characters, wrong padding
+        decoded = b""
+    # Written again, because decoders ignore the last unused bits: one signature, one text.
+    if len(decoded) != size or not same_digest(base64.b64encode(decoded), written.encode()):
+        raise InvalidSignature(_NAME, f"one base64 of {size} bytes is needed")
+    return decoded

@@ -42,7 +42,9 @@ class SigningKey:
         if not is_identifier(key_id):
             raise InvalidSetting("key_id", "1 to 128 printable ASCII characters without blanks are needed")
         if not isinstance(secret, str) or not secret.strip():
-            raise InvalidSetting(f"secret of key {key_id}", "it is blank; give the key as the gateway gave it")
+            raise InvalidSetting(
+                f"secret of key {key_id}", "it is blank; give the key as the gateway gave it"
+            )
         try:
             secret.encode()
         except UnicodeEncodeError:

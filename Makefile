@@ -1,7 +1,7 @@
 # Everything a machine with python3 (3.11 or newer) and make needs. Another Python: make test PYTHON=python3.12
 PYTHON ?= python3
 VENV ?= .venv
-COVERAGE ?= 95
+MIN_COVERAGE ?= 95
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -17,8 +17,8 @@ demo: $(VENV)/.for-demo ## install refold into .venv and run its demo
 	@$(BIN)/refold demo
 
 test: $(VENV)/.for-test ## run every test with branch coverage
-	@echo "test: pytest, at least $(COVERAGE)% of engine, adapters and eventstore covered"
-	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE) $(ARGS)
+	@echo "test: pytest, at least $(MIN_COVERAGE)% of engine, adapters and eventstore covered"
+	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(MIN_COVERAGE)
 
 check: types lint ## type-check and lint
 
@@ -39,7 +39,7 @@ format: $(VENV)/.for-check ## format everything, and repair what ruff can
 package: $(VENV)/.for-check ## build the wheel, install it alone and run its demo elsewhere
 	@echo "package: building dist/ (sdist, and the wheel from it)"
 	@rm -rf build dist
-	@$(BIN)/python -m build --outdir dist . >/dev/null
+	@$(BIN)/python -m build --quiet --outdir dist .
 	@$(BIN)/python tests/packaging/check_wheel.py dist/*.whl
 	@echo "package: installing the wheel alone, running its demo from another folder"
 	@$(BIN)/python -m venv build/alone

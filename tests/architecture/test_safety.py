@@ -18,7 +18,8 @@ CLOCKS = frozenset(
 STOPWATCHES = frozenset({"time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"})
 ENTROPIES = frozenset({"os.getrandom", "os.urandom", "random", "secrets", "uuid"})
 SQL_CLOCKS = re.compile(
-    r"current_(date|time)|clock_timestamp|'now'|\b(now|random|gen_random_uuid)\(\)|randomblob\(", re.IGNORECASE
+    r"current_(date|time)|clock_timestamp|'now'|\b(now|random|gen_random_uuid)\(\)|randomblob\(",
+    re.IGNORECASE,
 )
 SEAMS = "engine/composition.py"
 

@@ -29,18 +29,30 @@ def message(body, **fields):
 
 
 def part(status, own_id="r-1", **more):
-    return {"merchantTransInfo": {"merchantTransID": own_id}, "evoTransInfo": {"evoTransID": "evo-1"}, "status": status} | more
+    return {
+        "merchantTransInfo": {"merchantTransID": own_id},
+        "evoTransInfo": {"evoTransID": "evo-1"},
+        "status": status,
+    } | more
 
 
 def answer(code="S0000", **objects):
-    return {"result": {"code": code}, "payment": {"status": "Refunded", "merchantTransInfo": {"merchantTransID": "p-1"}}} | objects
+    return {
+        "result": {"code": code},
+        "payment": {"status": "Refunded", "merchantTransInfo": {"merchantTransID": "p-1"}},
+    } | objects
 
 
 def test_the_adapter_is_a_gateway():
     gateway: Gateway = Evocloud()
     assert (gateway.name, gateway.secrets) == ("evocloud", ())
     known = gateway.capabilities
-    assert (known.post_timeout_s, known.poll_interval_s, known.key_retention_s, known.refund_window_days) == (45, 45, 86_400, 365)
+    assert (known.post_timeout_s, known.poll_interval_s, known.key_retention_s, known.refund_window_days) == (
+        45,
+        45,
+        86_400,
+        365,
+    )
     assert (known.absence, known.acknowledgement, known.webhook_retry_s) == ((2, 60), b"SUCCESS", ())
 
 
@@ -69,7 +81,9 @@ RESULTS = [
 @pytest.mark.parametrize("channel", [POST, POLL, HOOK])
 @pytest.mark.parametrize(("choice", "name"), [("Refund", "refund"), ("Cancel", "cancel")])
 @pytest.mark.parametrize(("status", "signal"), STATUSES)
-def test_every_documented_status_of_both_objects_is_in_the_table_and_read_by_it(channel, choice, name, status, signal):
+def test_every_documented_status_of_both_objects_is_in_the_table_and_read_by_it(
+    channel, choice, name, status, signal
+):
     rows = [code for code in Evocloud().codes if code[:3] == (channel, f"{name}.status", status)]
     assert [row.signal for row in rows] == [signal]
     body = answer(cancelOrRefund=choice, eventCode=choice, **{name: part(status)})
@@ -87,14 +101,31 @@ def test_every_result_outside_s_is_in_the_table_and_read_by_it(channel, result, 
 
 
 @pytest.mark.parametrize("channel", [POST, POLL, HOOK])
-@pytest.mark.parametrize("row", [("result.code", f"{letter}*") for letter in "SVCBPIE"] + [("cancelOrRefund", "Refund"), ("cancelOrRefund", "Cancel")])
+@pytest.mark.parametrize(
+    "row",
+    [("result.code", f"{letter}*") for letter in "SVCBPIE"]
+    + [("cancelOrRefund", "Refund"), ("cancelOrRefund", "Cancel")],
+)
 def test_every_family_and_choice_is_in_the_table_of_every_channel(channel, row):
     assert [code for code in Evocloud().codes if code[:3] == (channel, *row)]
 
 
 @pytest.mark.parametrize(
     "status",
-    ["Verifying", "Verified", "Pending", "Authorised", "Cancelling", "Cancelled", "Capturing", "Captured", "Refunding", "Refunded", "Partial Refunded", "Failed"],
+    [
+        "Verifying",
+        "Verified",
+        "Pending",
+        "Authorised",
+        "Cancelling",
+        "Cancelled",
+        "Capturing",
+        "Captured",
+        "Refunding",
+        "Refunded",
+        "Partial Refunded",
+        "Failed",
+    ],
 )
 def test_the_payments_status_is_in_the_table_and_never_read_as_the_refunds(status):
     assert {code.signal for code in Evocloud().codes if code[1:3] == ("payment.status", status)} == {None}
@@ -109,8 +140,16 @@ def test_no_word_stands_twice_in_the_table():
 @pytest.mark.parametrize(
     ("objects", "signal", "code"),
     [
-        ({"cancelOrRefund": "Cancel", "cancel": part("Success"), "refund": part("Failed")}, Signal.SUCCESS, "cancel.status=Success"),
-        ({"cancelOrRefund": "Refund", "cancel": part("Success"), "refund": part("Failed")}, Signal.FAILED, "refund.status=Failed"),
+        (
+            {"cancelOrRefund": "Cancel", "cancel": part("Success"), "refund": part("Failed")},
+            Signal.SUCCESS,
+            "cancel.status=Success",
+        ),
+        (
+            {"cancelOrRefund": "Refund", "cancel": part("Success"), "refund": part("Failed")},
+            Signal.FAILED,
+            "refund.status=Failed",
+        ),
         ({"refund": part("Received")}, Signal.PENDING, "refund.status=Received"),
         ({"cancel": part("Received"), "cancelOrRefund": None}, Signal.PENDING, "cancel.status=Received"),
         ({"cancel": part("Success"), "refund": part("Success")}, UNCERTAIN, "cancelOrRefund=absent"),
@@ -120,7 +159,11 @@ def test_no_word_stands_twice_in_the_table():
         ({"cancelOrRefund": "refund", "refund": part("Success")}, UNRECOGNISED, "cancelOrRefund=refund"),
         ({"cancelOrRefund": "Reversal", "refund": part("Success")}, UNRECOGNISED, "cancelOrRefund=Reversal"),
         ({"cancelOrRefund": ["Refund"], "refund": part("Success")}, UNRECOGNISED, "cancelOrRefund=(list)"),
-        ({"cancelOrRefund": "Refund", "refund": part("refunded_full")}, UNRECOGNISED, "refund.status=refunded_full"),
+        (
+            {"cancelOrRefund": "Refund", "refund": part("refunded_full")},
+            UNRECOGNISED,
+            "refund.status=refunded_full",
+        ),
     ],
 )
 def test_the_field_says_which_object_tells(objects, signal, code):
@@ -130,12 +173,16 @@ def test_the_field_says_which_object_tells(objects, signal, code):
 
 
 def test_a_rejection_that_shows_a_cancel_under_way_keeps_the_amount_until_a_query():
-    found = Evocloud().read_response(message(answer("B0012", cancelOrRefund="Cancel", cancel=part("Received"))))
+    found = Evocloud().read_response(
+        message(answer("B0012", cancelOrRefund="Cancel", cancel=part("Received")))
+    )
     assert (found.signal, found.hold, found.refund_id) == (REJECTED, Hold.UNTIL_QUERY, "r-1")
 
 
 def test_an_uncertain_answer_holds_nothing_by_itself():
-    found = Evocloud().read_response(message(answer("E0000", cancelOrRefund="Refund", refund=part("Received"))))
+    found = Evocloud().read_response(
+        message(answer("E0000", cancelOrRefund="Refund", refund=part("Received")))
+    )
     assert (found.signal, found.hold) == (UNCERTAIN, Hold.NONE)
 
 
@@ -163,23 +210,37 @@ def test_a_cancelled_payment_that_was_refused_contradicts_itself():
 def test_requests_name_the_store_the_payment_and_the_refund_as_documented():
     gateway = Evocloud(**STORE, base_path="/eu")
     built = gateway.build_refund(ORDER, at=NOW, nonce="n")
-    assert (built.method, built.target) == ("POST", "/eu/g2/v1/payment/mer/S024116/cancelOrRefund?merchantTransID=p%2F1")
+    assert (built.method, built.target) == (
+        "POST",
+        "/eu/g2/v1/payment/mer/S024116/cancelOrRefund?merchantTransID=p%2F1",
+    )
     query = gateway.build_query(ORDER, at=NOW, nonce="n")
-    assert (query.method, query.target, query.body) == ("GET", "/eu/g2/v1/payment/mer/S024116/cancelOrRefund?merchantTransID=r%2B1%26x", b"")
+    assert (query.method, query.target, query.body) == (
+        "GET",
+        "/eu/g2/v1/payment/mer/S024116/cancelOrRefund?merchantTransID=r%2B1%26x",
+        b"",
+    )
     assert "Idempotency-Key" not in query.headers
 
 
 @pytest.mark.parametrize("build", ["build_refund", "build_query"])
 def test_what_is_built_verifies_as_what_was_sent(build):
     built = getattr(Evocloud(**STORE, sign_type="HMAC-SHA512"), build)(ORDER, at=NOW, nonce="n")
-    sent = Message(body=built.body, received_at=NOW, headers=built.headers, method=built.method, target=built.target)
+    sent = Message(
+        body=built.body, received_at=NOW, headers=built.headers, method=built.method, target=built.target
+    )
     assert Evocloud(**STORE).verify(Channel.REQUEST, sent).trust is Trust.VERIFIED
 
 
 def test_what_is_built_reads_back_as_what_was_ordered():
     built = Evocloud(**STORE).build_refund(ORDER, at=NOW, nonce="n")
     sent = Evocloud().read_request(Message(body=built.body, received_at=NOW, target=built.target))
-    assert (sent.refund_id, sent.payment_id, sent.amount, sent.account) == ("r+1&x", "p/1", Money(1000, "USD"), "S024116")
+    assert (sent.refund_id, sent.payment_id, sent.amount, sent.account) == (
+        "r+1&x",
+        "p/1",
+        Money(1000, "USD"),
+        "S024116",
+    )
 
 
 def test_a_request_may_leave_the_amount_out():

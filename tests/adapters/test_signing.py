@@ -22,12 +22,16 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 CANARY = "canary-2f9d"
 
 
-@pytest.mark.parametrize("shown", [repr, str, "{}".format, lambda key: repr([key])], ids=["repr", "str", "format", "in a list"])
+@pytest.mark.parametrize(
+    "shown", [repr, str, "{}".format, lambda key: repr([key])], ids=["repr", "str", "format", "in a list"]
+)
 def test_no_text_of_a_key_holds_its_secret(shown):
     assert CANARY not in shown(SigningKey("main", CANARY))
 
 
-@pytest.mark.parametrize("spread", [pickle.dumps, copy.copy, copy.deepcopy, json.dumps], ids=["pickle", "copy", "deepcopy", "json"])
+@pytest.mark.parametrize(
+    "spread", [pickle.dumps, copy.copy, copy.deepcopy, json.dumps], ids=["pickle", "copy", "deepcopy", "json"]
+)
 def test_a_key_is_never_pickled_copied_or_written_as_json(spread):
     with pytest.raises(TypeError) as caught:
         spread(SigningKey("main", CANARY))
@@ -110,13 +114,26 @@ def test_no_key_that_verifies_is_none():
         ("0x0f", None),
         ("\u0660\u0660ff", None),
     ],
-    ids=["lower case", "upper case", "short", "long", "empty", "blank inside", "newline", "prefix", "arabic digits"],
+    ids=[
+        "lower case",
+        "upper case",
+        "short",
+        "long",
+        "empty",
+        "blank inside",
+        "newline",
+        "prefix",
+        "arabic digits",
+    ],
 )
 def test_a_digest_is_hexadecimal_of_exactly_its_length(text, expected):
     assert digest_bytes(text, 2) == expected
 
 
-@pytest.mark.parametrize(("given", "expected", "same"), [(b"ab", b"ab", True), (b"ab", b"ac", False), (b"a", b"ab", False), (b"", b"ab", False)])
+@pytest.mark.parametrize(
+    ("given", "expected", "same"),
+    [(b"ab", b"ab", True), (b"ab", b"ac", False), (b"a", b"ab", False), (b"", b"ab", False)],
+)
 def test_digests_are_the_same_only_byte_for_byte(given, expected, same):
     assert same_digest(given, expected) is same
 

@@ -38,8 +38,8 @@ format: $(VENV)/.for-check ## format everything, and repair what ruff can
 
 package: $(VENV)/.for-check ## build the wheel, install it alone and run its demo elsewhere
 	@echo "package: building dist/ (sdist, and the wheel from it)"
-	@rm -rf build dist
-	@$(BIN)/python -m build --quiet --outdir dist .
+	@rm -rf build dist && mkdir build
+	@$(BIN)/python -m build --outdir dist . >build/log 2>&1 || { cat build/log; exit 1; }
 	@$(BIN)/python tests/packaging/check_wheel.py dist/*.whl
 	@echo "package: installing the wheel alone, running its demo from another folder"
 	@$(BIN)/python -m venv build/alone

@@ -48,7 +48,7 @@ def test_a_key_is_never_pickled_copied_or_written_as_json(spread):
         ("main", "\ud800", None),
         ("", "secret", None),
         ("two words", "secret", None),
-        ("main", "secret", datetime(2026, 11, 21)),  # noqa: DTZ001 - that is the claim
+        ("main", "secret", NOW.replace(tzinfo=None)),
     ],
     ids=["empty", "blank", "none", "bytes", "surrogate", "no id", "id with a blank", "naive time"],
 )

@@ -88,10 +88,10 @@ def origins(tree):
     return names
 
 
-def dotted(node, names):
-    """Return an expression's full dotted name; empty where it is none."""
+def dotted(node, names=None):
+    """Return an expression's full dotted name, starting at one of `names` where given; else empty."""
     if isinstance(node, ast.Name):
-        return names.get(node.id, node.id if isinstance(node.ctx, ast.Load) else "")
+        return node.id if names is None else names.get(node.id, "")
     if isinstance(node, ast.Attribute):
         start = dotted(node.value, names)
         return start and f"{start}.{node.attr}"
@@ -104,7 +104,7 @@ def uses(tree, forbidden):
     def hit(name):
         return any(name == entry or name.startswith(entry + ".") for entry in forbidden)
 
-    names = origins(tree)
+    names = {"eval": "eval", "exec": "exec"} | origins(tree)
     lines = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -126,7 +126,7 @@ def floats(path, tree):
     if path.startswith(("adapters/", "engine/domain/")):
         for node in ast.walk(tree):
             literal = isinstance(node, ast.Constant) and isinstance(node.value, float)
-            if literal or (isinstance(node, ast.Call) and dotted(node.func, {}) == "float"):
+            if literal or (isinstance(node, ast.Call) and dotted(node.func) == "float"):
                 yield node.lineno
 
 
@@ -153,7 +153,7 @@ def unexplained_skips(_path, tree):
     explained = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            name = dotted(node.func, {})
+            name = dotted(node.func)
             reasons = [k.value for k in node.keywords if k.arg == "reason"]
             if name in {"pytest.skip", "pytest.xfail", "pytest.importorskip"}:
                 reasons += node.args[name == "pytest.importorskip" :]
@@ -161,7 +161,7 @@ def unexplained_skips(_path, tree):
                 explained.add(id(node.func))
     marks = {f"pytest.mark.{mark}" for mark in ("skip", "skipif", "xfail")} | {"pytest.skip", "pytest.xfail"}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and dotted(node, {}) in marks and id(node) not in explained:
+        if isinstance(node, ast.Attribute) and dotted(node) in marks and id(node) not in explained:
             yield node.lineno
 
 
@@ -240,6 +240,7 @@ def test_a_planted_mistake_is_found(check, path, source):
         (floats, ADAPTER, "ok = isinstance(value, float)"),
         (floats, FACADE, "delay_s = 0.5"),
         (time_or_chance, SEAMS, "import os, datetime\nat = datetime.datetime.now(); os.urandom(1)"),
+        (time_or_chance, FACADE, "def blank(secrets, random, time): return secrets or time.time"),
         (time_or_chance, STORE, "import time\nuntil = time.monotonic() + 5"),
         (
             time_or_chance,

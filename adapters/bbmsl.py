@@ -5,8 +5,6 @@ Source of every fact: BBMSL, Direct refund (read 2026-11-21), unless a comment c
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from dataclasses import replace
@@ -21,12 +19,12 @@ from ..engine.domain.signals import Signal
 from ..engine.errors import (
     InvalidAmount,
     InvalidSetting,
-    InvalidSignature,
     InvalidText,
     UnreadableMessage,
 )
 from ..engine.ports import AmountForm, Capabilities
 from .bbmsl_codes import ANY_OTHER, CODES, MEANING, RESPONSE_CODE, STATUS, SUCCESSFUL
+from .bbmsl_signing import MerchantKey
 from .reading import (
     NOT_STRICT_JSON,
     Fields,
@@ -39,13 +37,10 @@ from .reading import (
     without_answer,
     word,
 )
-from .signing import same_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     from ..engine.domain.evidence import RefundOrder
     from ..engine.domain.message import Message
@@ -71,7 +66,6 @@ _HOLD: Final = {Signal.REJECTED: Hold.UNTIL_QUERY}
 
 _REFUND_TARGET: Final = "/direct/refund"
 _QUERY_TARGET: Final = "/direct/query"
-_RSA_BITS: Final = 2048
 _MAX_SCALE: Final = 30
 """More decimal places or trailing zeros than any amount has; writing them all out could fill the memory."""
 _ORDER_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
@@ -121,20 +115,18 @@ class Bbmsl:
         self._merchant_id = merchant_id
         self._reference = reference
         self._currency = currency
-        self._pem = None if private_key_pem is None else _pem_text(private_key_pem)
-        self._key = None if self._pem is None else _load_key(self._pem)
-        self._key_id = None if self._key is None else _fingerprint(self._key)
+        self._key = None if private_key_pem is None else MerchantKey(private_key_pem)
 
     def __repr__(self) -> str:
         return (
-            f"Bbmsl(merchant_id={self._merchant_id!r}, key={self._key_id!r},"
+            f"Bbmsl(merchant_id={self._merchant_id!r}, key={self._key!r},"
             f" reference={self._reference!r}, currency={self._currency!r})"
         )
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """The private key as it was given."""
-        return () if self._pem is None else (self._pem,)
+        return () if self._key is None else (self._key.pem,)
 
     # ---- authenticity
 
@@ -153,8 +145,8 @@ class Bbmsl:
         signed, signature = text(envelope, "request"), word(member(envelope, "signature"))
         if signed is None or signature is None:
             return UNVERIFIED
-        _check(self._key, signed, _signature_bytes(signature, self._key.key_size // 8))
-        return Verification(Trust.VERIFIED, self._key_id)
+        self._key.verify(signed, signature)
+        return Verification(Trust.VERIFIED, self._key.key_id)
 
     def signed_at(self, message: Message) -> datetime | None:  # noqa: ARG002 - no webhook, so no signed time
         """Return None: nothing that reaches us is signed."""
@@ -281,8 +273,9 @@ class Bbmsl:
             reference = order.payment_id
         # Written by hand: the amount must be a JSON number with exactly these digits, which no float keeps.
         request = f'{{"merchantId":{json.dumps(self._merchant_id)},"{self._reference}":{reference}{rest}}}'
-        signature = base64.b64encode(_sign(self._key, request)).decode()
-        envelope = json.dumps({"request": request, "signature": signature}, separators=(",", ":"))
+        envelope = json.dumps(
+            {"request": request, "signature": self._key.sign(request)}, separators=(",", ":")
+        )
         return HttpRequest(
             method="POST", target=target, headers={"Content-Type": "application/json"}, body=envelope.encode()
         )
@@ -343,70 +336,3 @@ def _request_in(message: Message) -> dict[str, Any]:
     if _TRAILING_COMMA.search(written):
         raise UnreadableMessage(_NAME, f"{NOT_STRICT_JSON}: the `request` text has a trailing comma")
     return json_object(_NAME, written.encode())
-
-
-# ---- RSA ---------------------------------------------------------------------------------------------------
-
-
-def _pem_text(pem: str | bytes) -> str:
-    try:
-        written = pem.decode() if isinstance(pem, bytes) else pem
-        written.encode()
-    except UnicodeError:
-        raise InvalidSetting("private_key_pem", "a PEM text is needed") from None
-    if not written.strip():
-        raise InvalidSetting("private_key_pem", "it is blank; give the merchant's RSA key as PEM")
-    return written
-
-
-def _load_key(pem: str) -> RSAPrivateKey:
-    # cryptography is imported here and below only: it is an extra, and logs can be read without it.
-    try:
-        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
-    except ImportError:
-        raise InvalidSetting("private_key_pem", "RSA needs `pip install 'refold[bbmsl]'`") from None
-    try:
-        key = load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise InvalidSetting("private_key_pem", "it is no unencrypted PEM of a private key") from None
-    if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < _RSA_BITS:
-        raise InvalidSetting("private_key_pem", f"an RSA key of at least {_RSA_BITS} bits is needed")
-    return key
-
-
-def _fingerprint(key: RSAPrivateKey) -> str:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
-
-    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return f"rsa-{hashlib.sha256(public).hexdigest()[:16]}"
-
-
-def _sign(key: RSAPrivateKey, request: str) -> bytes:
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-
-    return key.sign(request.encode(), PKCS1v15(), SHA256())
-
-
-def _check(key: RSAPrivateKey, request: str, signature: bytes) -> None:
-    from cryptography.exceptions import InvalidSignature as Mismatch  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-
-    try:
-        key.public_key().verify(signature, request.encode(), PKCS1v15(), SHA256())
-    except Mismatch:
-        raise InvalidSignature(_NAME, "another `request` text or another key was signed") from None
-
-
-def _signature_bytes(written: str, size: int) -> bytes:
-    try:
-        decoded = base64.b64decode(written, validate=True)
-    except ValueError:  # other characters, wrong padding
-        decoded = b""
-    # Written again, because decoders ignore the last unused bits: one signature, one text.
-    if len(decoded) != size or not same_digest(base64.b64encode(decoded), written.encode()):
-        raise InvalidSignature(_NAME, f"one base64 of {size} bytes is needed")
-    return decoded

@@ -5,9 +5,7 @@ Source of every fact: easylink, Unified refund, Order query and Refund notificat
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -25,6 +23,7 @@ from ..engine.errors import (
 )
 from ..engine.ports import AmountForm, Capabilities
 from .easylink_codes import CODES, MEANING
+from .easylink_signing import DIGEST_SIZE, digest, refuse_smuggled_fields, text_to_sign
 from .reading import (
     Fields,
     epoch_milliseconds,
@@ -81,18 +80,10 @@ _CENTS_DIGITS: Final = 2
 _UNSTATED_CURRENCY: Final = "HKD"
 """Stands in where a message states cents and no currency: any currency of two digits reads the same."""
 
-_MD5_SIZE: Final = 16
 _WHOLE_BODY: Final = frozenset({Channel.REQUEST, Channel.WEBHOOK})
 """Channels that sign all their fields."""
 _DATA_ALONE: Final = frozenset({Channel.API_RESPONSE, Channel.POLL})
 """Channels that sign `data` alone: `code` and `msg` are unsigned."""
-_ECHOED: Final = frozenset({"extParam", "extraParam"})
-"""Comes back as the merchant sent it, so it may hold anything."""
-_SMUGGLED = re.compile(
-    r"&(appId|createdAt|currency|err(Code|Msg)|mch(No|RefundNo|OrderNo)|pay(Amount|OrderId)"
-    r"|refund(Amount|OrderId)|reqTime|state|successTime)=",
-    re.IGNORECASE,
-)
 
 # ---- the adapter -------------------------------------------------------------------------------------------
 
@@ -155,14 +146,14 @@ class Easylink:
             return UNVERIFIED
         if not self._keys or word(sign) is None or not isinstance(covered, dict) or not covered:
             return UNVERIFIED
-        given = digest_bytes(sign, _MD5_SIZE) if isinstance(sign, str) else None
+        given = digest_bytes(sign, DIGEST_SIZE) if isinstance(sign, str) else None
         if given is None:
             raise InvalidSignature(_NAME, "sign is not 32 hexadecimal digits")
         if channel is not Channel.REQUEST:
-            _refuse_smuggled_fields(covered)
-        text = _text_to_sign(covered)
+            refuse_smuggled_fields(covered)
+        text = text_to_sign(covered)
         key = verifying_key(
-            self._keys, message.received_at, lambda key: same_digest(given, _digest(text, key.secret))
+            self._keys, message.received_at, lambda key: same_digest(given, digest(text, key.secret))
         )
         if key is None:
             raise InvalidSignature(_NAME, "no configured key makes this sign")
@@ -314,14 +305,14 @@ class Easylink:
             "version": "1.0",
             "signType": "MD5",
         }
-        document["sign"] = _digest(_text_to_sign(document), key.secret).hex().upper()
+        document["sign"] = digest(text_to_sign(document), key.secret).hex().upper()
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
         return HttpRequest(
             method="POST", target=target, headers={"Content-Type": "application/json"}, body=body
         )
 
 
-# ---- signing -----------------------------------------------------------------------------------------------
+# ---- fields ------------------------------------------------------------------------------------------------
 
 
 def _signed_part(channel: Channel, message: Message) -> tuple[object, object]:
@@ -333,47 +324,6 @@ def _signed_part(channel: Channel, message: Message) -> tuple[object, object]:
         document = json_object(_NAME, message.body)
         return document.get("sign"), document.get("data")
     return None, None
-
-
-def _text_to_sign(fields: Mapping[str, object]) -> str:
-    """Return the sorted `name=value&` strings; empty values and `sign` itself are left out.
-
-    The strings are sorted, not the names, and without regard to case: that is how the gateway does it.
-    """
-    strings = [
-        f"{name}={_rendered(value)}&"
-        for name, value in fields.items()
-        if name != "sign" and value is not None and value != ""
-    ]
-    return "".join(sorted(strings, key=str.lower))
-
-
-def _digest(text: str, secret: str) -> bytes:
-    # MD5 is the only scheme the gateway has; signType in a message is never asked which one to use.
-    return hashlib.md5(f"{text}key={secret}".encode(), usedforsecurity=False).digest()
-
-
-def _rendered(value: object) -> str:
-    """Return a value as Jeepay signs it: as text; the documented fields are flat, nested ones become JSON."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (dict, list)):
-        try:
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-        except RecursionError:
-            raise InvalidSignature(_NAME, "a signed value is nested too deeply") from None
-    return str(value)
-
-
-def _refuse_smuggled_fields(fields: Mapping[str, object]) -> None:
-    # `a=1&b=2` is signed alike whether it is two fields or the one field a with the value `1&b=2`, so whoever
-    # can alter a message on its way could hide its amount inside its neighbour without breaking the sign.
-    for name, value in fields.items():
-        if name not in _ECHOED and isinstance(value, str) and _SMUGGLED.search(value):
-            raise InvalidSignature(_NAME, f"the value of {clipped(name)} holds another field")
-
-
-# ---- fields ------------------------------------------------------------------------------------------------
 
 
 def _document(message: Message) -> dict[str, Any]:

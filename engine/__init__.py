@@ -1,0 +1,31 @@
+"""refold's engine: `RefundEngine` and the words it speaks."""
+
+from .audit.history import HistoryEntry
+from .audit.replay import ReplayReport
+from .domain.attention import Attention
+from .domain.message import Channel, Message
+from .domain.money import Money
+from .domain.signals import Signal, State
+from .service.facade import RefundEngine
+from .service.importing import IngestReport
+from .service.recording import Outcome, Receipt
+from .service.views import PaymentView, RefundView
+from .service.webhooks import WebhookReply
+
+__all__ = [
+    "Attention",
+    "Channel",
+    "HistoryEntry",
+    "IngestReport",
+    "Message",
+    "Money",
+    "Outcome",
+    "PaymentView",
+    "Receipt",
+    "RefundEngine",
+    "RefundView",
+    "ReplayReport",
+    "Signal",
+    "State",
+    "WebhookReply",
+]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from copy import copy
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..engine.errors import KeyReuse, MessageNotFound, StoreClosed
+from ..engine.errors import InvalidInput, MessageNotFound, StoreClosed
 from ..engine.ports import Appended, Delete, Difference
-from .codec import checked, content_digest, stored_events
+from .codec import checked, content_digest, original, stored_events, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,22 +17,45 @@ if TYPE_CHECKING:
     from ..engine.ports import Body, Change, Row, StoredEvent, Value, View, Write
 
     Table = dict[tuple[Value, ...], tuple[Value, ...]]
+    Changed = dict[tuple[str, tuple[Value, ...]], tuple[Value, ...] | None]
+
+
+@dataclass
+class _State:
+    """All a store holds. Its events are only ever added to, so a reader may keep the list it began with."""
+
+    events: list[StoredEvent] = field(default_factory=list)
+    streams: dict[str, list[int]] = field(default_factory=dict)
+    keys: dict[str, tuple[bytes, Appended]] = field(default_factory=dict)
+    bodies: dict[str, Body] = field(default_factory=dict)
+    views: dict[str, Table] = field(default_factory=dict)
+
+    def copy(self) -> _State:
+        """Return a state that can change without this one changing."""
+        return _State(
+            self.events.copy(),
+            {name: positions.copy() for name, positions in self.streams.items()},
+            self.keys.copy(),
+            self.bodies.copy(),
+            {name: table.copy() for name, table in self.views.items()},
+        )
 
 
 class MemoryStore:
-    """An `EventStore` in lists and dictionaries, behind one lock."""
+    """An `EventStore` in lists and dictionaries: one writer at a time, and readers that never wait for it."""
+
+    views_stale = False
 
     def __init__(self) -> None:
         """Open an empty store."""
+        self._writers = threading.RLock()
+        """Held for a whole append or batch."""
         self._lock = threading.RLock()
-        self._events: list[StoredEvent] = []
-        self._streams: dict[str, list[int]] = {}
-        self._keys: dict[str, tuple[bytes, Appended]] = {}
-        self._bodies: dict[str, Body] = {}
-        self._views: dict[str, Table] = {}
+        """Held for the moment in which something is looked up or changed."""
+        self._state = _State()
+        self._batch: tuple[int, _State] | None = None
+        """The thread whose batch is open, and the copy it works on until the batch ends."""
         self._closed = False
-
-    views_stale = False
 
     # ---- writing
 
@@ -45,72 +68,80 @@ class MemoryStore:
         changes: Sequence[Change] = (),
     ) -> Appended:
         """Append all writes, bodies and view changes, or nothing."""
+        validate(writes, key, content)
         digest = content_digest(writes, content)
-        with self._open():
-            if key is not None and key in self._keys:
-                stored, first = self._keys[key]
-                if stored != digest:
-                    raise KeyReuse(key, stored.hex(), digest.hex())
-                return first._replace(duplicate=True)
-            head = len(self._events)
-            events = list(stored_events(writes, head, self.version))
+        with self._writers, self._open() as state:
+            if key is not None and key in state.keys:
+                stored, appended = state.keys[key]
+                return original(key, stored, digest, appended.first, appended.last)
+            head = len(state.events)
+            events = list(stored_events(writes, head, lambda stream: len(state.streams.get(stream, ()))))
+            rows = _changed(state.views, changes)
+            kept = {body.digest: body for body in bodies}
+            # All that can fail is done.
             appended = Appended(head + 1, head + len(events))
-            self._events.extend(events)
+            state.events.extend(events)
             for event in events:
-                self._streams.setdefault(event.stream, []).append(event.position)
+                state.streams.setdefault(event.stream, []).append(event.position)
             if key is not None:
-                self._keys[key] = (digest, appended)
-            for body in bodies:
-                self._bodies.setdefault(body.digest, body)
-            for change in changes:
-                _apply(self._views, change)
+                state.keys[key] = (digest, appended)
+            state.bodies = kept | state.bodies
+            _store(state.views, rows)
             return appended
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Undo the appends of the block if it raises; other threads wait for its end."""
-        with self._open():
-            before = self._snapshot()
+        """Work on a copy inside the block; it takes the place of the state at the end, unless the block raises."""
+        with self._writers:
+            with self._open() as state:
+                outer, self._batch = self._batch, (threading.get_ident(), state.copy())
             try:
                 yield
             except BaseException:
-                self._events, self._streams, self._keys, self._bodies, self._views = before
+                self._batch = outer
                 raise
+            with self._lock:
+                _, state = self._batch
+                if outer is None:
+                    self._state, self._batch = state, None
+                else:
+                    self._batch = (outer[0], state)
 
     def erase_body(self, digest: str) -> bool:
         """Erase a message body and its salt for good; tell whether it was there."""
-        with self._open():
-            return self._bodies.pop(digest, None) is not None
+        with self._writers, self._open() as state:
+            return state.bodies.pop(digest, None) is not None
 
     # ---- reading
 
     def settle(self, key: str) -> Appended | None:
         """Tell whether the append of that key happened."""
-        with self._open():
-            found = self._keys.get(key)
+        with self._open() as state:
+            found = state.keys.get(key)
             return found[1] if found else None
 
     def head(self) -> int:
         """Return the last position; 0 for an empty log."""
-        with self._open():
-            return len(self._events)
+        with self._open() as state:
+            return len(state.events)
 
     def version(self, stream: str) -> int:
         """Return the stream's version; 0 where it does not exist."""
-        with self._open():
-            return len(self._streams.get(stream, ()))
+        with self._open() as state:
+            return len(state.streams.get(stream, ()))
 
     def read_stream(self, stream: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield a stream's events in order, those with a version above `after`."""
-        with self._open():
-            found = [self._events[position - 1] for position in self._streams.get(stream, ())[after:]]
-        return map(checked, found)
+        with self._open() as state:
+            events, positions = state.events, state.streams.get(stream, [])
+            versions = range(max(after, 0), len(positions))
+        return (checked(events[positions[version] - 1]) for version in versions)
 
     def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield all events in the order of positions, those above `after`."""
-        with self._open():
-            found = self._events[after:]
-        return map(checked, found)
+        with self._open() as state:
+            events, indexes = state.events, range(max(after, 0), len(state.events))
+        return (checked(events[index]) for index in indexes)
 
     def read_category(self, category: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield the events of all streams `category-…` in the order of positions, those above `after`."""
@@ -118,22 +149,22 @@ class MemoryStore:
 
     def streams(self, category: str) -> Iterator[str]:
         """Yield the names of all streams `category-…`, sorted."""
-        with self._open():
-            return iter(sorted(name for name in self._streams if name.startswith(f"{category}-")))
+        with self._open() as state:
+            return iter(sorted(name for name in state.streams if name.startswith(f"{category}-")))
 
     def body(self, digest: str) -> Body:
         """Return a message body."""
-        with self._open():
-            if digest not in self._bodies:
+        with self._open() as state:
+            if digest not in state.bodies:
                 raise MessageNotFound(digest)
-            return self._bodies[digest]
+            return state.bodies[digest]
 
     # ---- views
 
     def row(self, view: View, key: tuple[Value, ...]) -> Row | None:
         """Return one row of a view."""
-        with self._open():
-            values = self._views.get(view.name, {}).get(key)
+        with self._open() as state:
+            values = state.views.get(view.name, {}).get(key)
         return None if values is None else dict(zip(view.names(), values, strict=True))
 
     def rows(
@@ -146,31 +177,34 @@ class MemoryStore:
         limit: int | None = None,
     ) -> Iterator[Row]:
         """Yield rows whose columns equal `where`, ordered by one unique column (default: the key), above `after`."""
-        with self._open():
-            table = list(self._views.get(view.name, {}).values())
-        names = view.names()
-        found: list[dict[str, Any]] = [dict(zip(names, values, strict=True)) for values in table]
-        for name, value in (where or {}).items():
-            found = [row for row in found if row[name] == value]
+        names, equal = view.names(), where or {}
         by = (order,) if order else view.key
-        found.sort(key=lambda row: tuple(row[name] for name in by))
+        unknown = [name for name in (*equal, *by) if name not in names]
+        if unknown:
+            raise InvalidInput(f"view {view.name} has no column {unknown[0]}; it has {', '.join(names)}")
+        with self._open() as state:
+            table = list(state.views.get(view.name, {}).values())
+        rows: list[dict[str, Any]] = [dict(zip(names, values, strict=True)) for values in table]
+        found = [row for row in rows if all(row[name] == value for name, value in equal.items())]
+        found.sort(key=lambda row: [(row[name] is not None, row[name]) for name in by])
         if after is not None:
-            found = [row for row in found if row[by[0]] > after]
+            found = [row for row in found if row[by[0]] is not None and row[by[0]] > after]
         return iter(found[:limit])
 
     def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
         """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
-        with self._open():
+        with self._writers:
             new: dict[str, Table] = {view.name: {} for view in views}
             for change in changes:
-                _apply(new, change)
-            found = [
-                difference
-                for view in views
-                for difference in _differences(view, self._views.get(view.name, {}), new[view.name])
-            ]
-            self._views.update(new)
-            return found
+                _store(new, _changed(new, [change]))
+            with self._open() as state:
+                found = [
+                    difference
+                    for view in views
+                    for difference in _differences(view, state.views.get(view.name, {}), new[view.name])
+                ]
+                state.views.update(new)
+                return found
 
     # ---- the rest
 
@@ -180,34 +214,45 @@ class MemoryStore:
 
     def checkpoint(self) -> None:
         """Do nothing: all is in one place."""
+        with self._open():
+            pass
 
     def close(self) -> None:
         """Refuse all further calls."""
         self._closed = True
 
     @contextmanager
-    def _open(self) -> Iterator[None]:
+    def _open(self) -> Iterator[_State]:
+        """Give the state this thread may see."""
         with self._lock:
             if self._closed:
                 raise StoreClosed
-            yield
-
-    def _snapshot(self) -> tuple[Any, ...]:
-        streams = {name: copy(positions) for name, positions in self._streams.items()}
-        views = {name: copy(table) for name, table in self._views.items()}
-        return copy(self._events), streams, copy(self._keys), copy(self._bodies), views
+            own = self._batch is not None and self._batch[0] == threading.get_ident()
+            yield self._batch[1] if self._batch is not None and own else self._state
 
 
-def _apply(views: dict[str, Table], change: Change) -> None:
-    view = change.view
-    table = views.setdefault(view.name, {})
-    if isinstance(change, Delete):
-        table.pop(change.key, None)
-        return
-    names = view.names()
-    key = tuple(change.values[names.index(name)] for name in view.key)
-    old = table.get(key)
-    table[key] = change.values if old is None else _merged(view, old, change.values)
+def _changed(views: Mapping[str, Table], changes: Iterable[Change]) -> Changed:
+    """Return the rows as the changes leave them, None where they are deleted; the views stay as they are."""
+    rows: Changed = {}
+    for change in changes:
+        view = change.view
+        if isinstance(change, Delete):
+            rows[view.name, change.key] = None
+            continue
+        named = dict(zip(view.names(), change.values, strict=True))
+        key = tuple(named[name] for name in view.key)
+        old = rows[view.name, key] if (view.name, key) in rows else views.get(view.name, {}).get(key)
+        rows[view.name, key] = change.values if old is None else _merged(view, old, change.values)
+    return rows
+
+
+def _store(views: dict[str, Table], rows: Changed) -> None:
+    for (name, key), values in rows.items():
+        table = views.setdefault(name, {})
+        if values is None:
+            table.pop(key, None)
+        else:
+            table[key] = values
 
 
 def _merged(view: View, old: tuple[Value, ...], new: tuple[Value, ...]) -> tuple[Value, ...]:
@@ -232,5 +277,3 @@ def _differences(view: View, live: Table, rebuilt: Table) -> Iterator[Difference
                 None if before is None else dict(zip(names, before, strict=True)),
                 None if after is None else dict(zip(names, after, strict=True)),
             )
-
-

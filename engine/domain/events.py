@@ -120,7 +120,7 @@ class EvidenceRecorded(Event):
     Attributes:
         claimed: what the message said by itself, where a mismatch left less of it.
         cites: positions of the answers this was concluded from (a rejection concluded from absence).
-        adopted_from: position of the orphan this was, before its refund was known.
+        adopted_from: key of the orphan this was, before its refund was known.
         recorded_at: when it was appended, where that is not when it reached us (imports).
     """
 
@@ -142,7 +142,7 @@ class EvidenceRecorded(Event):
     key_id: str | None = None
     message: MessageRef | None = None
     cites: tuple[int, ...] | None = None
-    adopted_from: int | None = None
+    adopted_from: str | None = None
     recorded_at: AwareDatetime | None = None
 
 
@@ -252,11 +252,20 @@ class RefundReserved(Event):
 
 
 class MessageOrphaned(Event):
-    """A readable message for a refund we do not know; adopted when the refund appears."""
+    """A readable message for a refund we do not know; adopted when the refund appears.
+
+    Attributes:
+        key: the message's idempotency key.
+        refund_id: the refund it was received for.
+        stated_refund_id: the refund the message itself names.
+        evidence: what it said, as it will be held against the request.
+    """
 
     wire = "inbox.orphaned"
+    key: str
     gateway: str
-    refund_id: str | None
+    refund_id: str
+    stated_refund_id: str | None = None
     signal: Signal
     evidence: EvidenceRecorded
 
@@ -265,6 +274,7 @@ class MessageQuarantined(Event):
     """An authentic message that cannot be used."""
 
     wire = "inbox.quarantined"
+    key: str
     gateway: str
     channel: Channel
     reason: str

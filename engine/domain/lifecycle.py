@@ -1,21 +1,19 @@
 """The lifecycle: the legal moves of a refund as one table, and the `transitions` machine built from it.
 
-The fold reads a state off the evidence mask (`signals.state_of`); the machine guards each move, drives the hooks and
-draws the diagrams. The tests prove by enumeration that both agree on every mask, signal and resolution.
+The fold reads a state off the evidence mask (`signals.state_of`); the machine guards each move before it is appended
+(and so what the hooks are told) and draws the diagrams. The tests prove by enumeration that both agree on every mask, signal and resolution.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import cache
+from typing import Final, NamedTuple
 
 from transitions import Machine
 
 from ..errors import IllegalMove
 from .signals import BIT, HELD_BITS, TERMINAL, Signal, State
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Move(NamedTuple):
@@ -90,41 +88,40 @@ def _machine() -> Machine:
     )
 
 
-class Lifecycle:
-    """The machine: asks the table for each move and calls the hook after it."""
+_LOCK: Final = threading.Lock()
+_MACHINE: Final = _machine()
 
-    def __init__(self, on_move: Callable[[str, str, State, State], None] | None = None) -> None:
-        """Build the machine; `on_move` is called with refund id, trigger, source and target after each move."""
-        self._on_move = on_move
-        self._machine = _machine()
-        self._local = threading.local()
 
-    def step(self, state: State, trigger: str, before: int = 0) -> State:
-        """Return the state after `trigger`, with the mask `before` it; the same state where there is no move."""
-        guard: _Guard | None = getattr(self._local, "guard", None)
-        if guard is None:
-            guard = self._local.guard = _Guard()
-            self._machine.add_model(guard)
-        self._machine.set_state(str(state), guard)
-        self._machine.events[trigger].trigger(guard, before=before)
-        return State(guard.state)
+@cache
+def step(state: State, trigger: str, before: int = 0) -> State:
+    """Ask the machine for the state after `trigger`, with the mask `before` it; the same state where there is no move.
 
-    def move(self, refund_id: str, trigger: str, source: State, target: State, before: int = 0) -> None:
-        """Make a move the fold has computed, and call the hook.
+    The answer depends on nothing else, so each question is put to the machine once.
+    """
+    guard = _Guard()
+    with _LOCK:
+        _MACHINE.add_model(guard, initial=str(state))
+        try:
+            _MACHINE.events[trigger].trigger(guard, before=before)
+        finally:
+            _MACHINE.remove_model(guard)
+    return State(guard.state)
 
-        Raises:
-            IllegalMove: the table leads elsewhere.
-        """
-        if self.step(source, trigger, before) is not target:
-            raise IllegalMove(refund_id, source, target)
-        if self._on_move is not None and source is not target:
-            self._on_move(refund_id, trigger, source, target)
+
+def check_move(refund_id: str, trigger: str, source: State, target: State, before: int = 0) -> None:
+    """Hold a move the fold has computed against the machine.
+
+    Raises:
+        IllegalMove: the table leads elsewhere.
+    """
+    if step(source, trigger, before) is not target:
+        raise IllegalMove(refund_id, source, target)
 
 
 def moves_by_pair() -> list[tuple[State, State, tuple[str, ...]]]:
     """Return (source, target, triggers with their conditions) for each pair of states the machine joins."""
     joined: dict[tuple[State, State], list[str]] = {}
-    for trigger, event in _machine().events.items():
+    for trigger, event in _MACHINE.events.items():
         for transition in (found for each in event.transitions.values() for found in each):
             only = " and ".join(str(condition.func).replace("_", " ") for condition in transition.conditions)
             label = f"{trigger} ({only})" if only else trigger

@@ -33,6 +33,7 @@ class Message:
         http_status: of an answer, where known.
         method: of the HTTP request this message is, or answers, where known.
         target: path and query of that request, as it went over the wire.
+        exact: False where the bytes were made from a parsed body, so that no signature over bytes can be checked.
     """
 
     body: bytes
@@ -41,6 +42,7 @@ class Message:
     http_status: int | None = None
     method: str | None = None
     target: str | None = None
+    exact: bool = True
 
     def header(self, name: str) -> str | None:
         """Return a header's value whatever the case of its name."""

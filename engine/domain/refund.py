@@ -162,7 +162,12 @@ def evolve(refund: Refund | None, recorded: Recorded) -> Refund:
             position=recorded.position,
             version=recorded.version,
         )
-    refund = replace(refund, version=recorded.version, position=recorded.position, updated_at=recorded.time)
+    refund = replace(
+        refund,
+        version=recorded.version,
+        position=recorded.position,
+        updated_at=max(refund.updated_at, recorded.time),
+    )
     if isinstance(event, EvidenceRecorded):
         return _with_evidence(refund, event, recorded)
     if isinstance(event, EvidenceMismatched):
@@ -268,7 +273,7 @@ class Arrival:
     verification: Verification
     message: MessageRef | None
     http_status: int | None = None
-    adopted_from: int | None = None
+    adopted_from: str | None = None
     recorded_at: datetime | None = None
     refund_reference: bool = True
     absence: AbsenceRule | None = None

@@ -61,6 +61,17 @@ def loads(raw: bytes) -> Any:  # noqa: ANN401 - JSON is any of six types; caller
     return value
 
 
+def dumps(value: object) -> str:
+    """Return what `loads` gave as compact JSON text; every number keeps its digits."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key, ensure_ascii=False)}:{dumps(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(dumps, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _refuse_bad_escapes(value: object) -> None:
     pending = [value]
     while pending:

@@ -1,0 +1,260 @@
+"""The views: the tables computed from the log, and the changes an event makes to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ..domain.events import MessageOrphaned, time_of, time_text
+from ..domain.money import Money
+from ..domain.signals import State
+from ..ports import Column, Delete, Upsert, View
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..domain.events import MessageQuarantined, PaymentRegistered
+    from ..domain.refund import Refund
+    from ..ports import Change, Row
+
+REFUNDS: Final = View(
+    "refunds",
+    (
+        Column("refund_id", str),
+        Column("gateway", str),
+        Column("payment_id", str),
+        Column("amount_minor", int),
+        Column("currency", str),
+        Column("state", str),
+        Column("attention", str),
+        Column("gateway_refund_id", str),
+        Column("events", int),
+        Column("requested_at", str),
+        Column("updated_at", str),
+        Column("sort_key", str),
+    ),
+    key=("refund_id",),
+    indexes=(("sort_key",), ("gateway", "payment_id"), ("gateway", "gateway_refund_id")),
+)
+"""One row a refund; `sort_key` orders by the time of the request."""
+
+ATTENTION: Final = View("attention", (Column("kind", str), Column("refund_id", str)), key=("kind", "refund_id"))
+"""One row a reason why a person should look at a refund."""
+
+PAYMENTS: Final = View(
+    "payments",
+    (
+        Column("gateway", str),
+        Column("payment_id", str),
+        Column("currency", str),
+        Column("captured_minor", int),
+        Column("reserved_minor", int, sums=True),
+        Column("refunded_minor", int, sums=True),
+        Column("refunds", int, sums=True),
+    ),
+    key=("gateway", "payment_id", "currency"),
+)
+"""One row a payment and currency; `reserved_minor` is what its refunds not known to have failed or closed take."""
+
+INBOX: Final = View(
+    "inbox",
+    (
+        Column("key", str),
+        Column("kind", str),
+        Column("gateway", str),
+        Column("refund_id", str),
+        Column("payment_id", str),
+        Column("reason", str),
+        Column("received_at", str),
+        Column("digest", str),
+    ),
+    key=("key",),
+    indexes=(("gateway", "refund_id"), ("gateway", "payment_id")),
+)
+"""Messages not (yet) part of a refund: `orphaned` or `quarantined`."""
+
+VIEWS: Final = (REFUNDS, ATTENTION, PAYMENTS, INBOX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundView:
+    """What callers see of a refund.
+
+    Attributes:
+        attention: why a person should look, sorted.
+        events: how many events its stream has.
+    """
+
+    refund_id: str
+    gateway: str
+    payment_id: str | None
+    amount: Money
+    state: State
+    attention: tuple[str, ...]
+    gateway_refund_id: str | None
+    events: int
+    requested_at: datetime
+    updated_at: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values; the amount is `{"minor": 10000, "currency": "HKD"}`."""
+        return {
+            "refund_id": self.refund_id,
+            "gateway": self.gateway,
+            "payment_id": self.payment_id,
+            "amount": {"minor": self.amount.minor, "currency": self.amount.currency},
+            "state": str(self.state),
+            "attention": list(self.attention),
+            "gateway_refund_id": self.gateway_refund_id,
+            "events": self.events,
+            "requested_at": time_text(self.requested_at),
+            "updated_at": time_text(self.updated_at),
+        }
+
+
+def refund_view(refund: Refund) -> RefundView:
+    """Return the view of a folded refund."""
+    return RefundView(
+        refund_id=refund.refund_id,
+        gateway=refund.gateway,
+        payment_id=refund.payment_id,
+        amount=refund.amount,
+        state=refund.state,
+        attention=tuple(sorted(map(str, refund.attention))),
+        gateway_refund_id=refund.gateway_refund_id,
+        events=refund.version,
+        requested_at=refund.requested_at,
+        updated_at=refund.updated_at,
+    )
+
+
+def refund_view_of_row(row: Row) -> RefundView:
+    """Return the view a row of `REFUNDS` holds."""
+    cells: dict[str, Any] = dict(row)
+    return RefundView(
+        refund_id=cells["refund_id"],
+        gateway=cells["gateway"],
+        payment_id=cells["payment_id"],
+        amount=Money(cells["amount_minor"], cells["currency"]),
+        state=State(cells["state"]),
+        attention=tuple(cells["attention"].split()),
+        gateway_refund_id=cells["gateway_refund_id"],
+        events=cells["events"],
+        requested_at=time_of(cells["requested_at"]),
+        updated_at=time_of(cells["updated_at"]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentView:
+    """What callers see of a payment, in minor units of `currency`; `captured_minor` is None until it is registered."""
+
+    gateway: str
+    payment_id: str
+    currency: str
+    captured_minor: int | None
+    reserved_minor: int
+    refunded_minor: int
+    refunds: int
+
+    @property
+    def over_refunded(self) -> bool:
+        """Whether its refunds not known to have failed add up to more than was captured."""
+        return self.captured_minor is not None and self.reserved_minor > self.captured_minor
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "gateway": self.gateway,
+            "payment_id": self.payment_id,
+            "currency": self.currency,
+            "captured_minor": self.captured_minor,
+            "reserved_minor": self.reserved_minor,
+            "refunded_minor": self.refunded_minor,
+            "refunds": self.refunds,
+            "attention": ["over_refunded"] if self.over_refunded else [],
+        }
+
+
+def payment_view_of_row(row: Row) -> PaymentView:
+    """Return the view a row of `PAYMENTS` holds."""
+    cells: dict[str, Any] = dict(row)
+    for column in PAYMENTS.columns:
+        if column.sums and cells[column.name] is None:
+            cells[column.name] = 0
+    return PaymentView(**cells)
+
+
+# ---- changes ----------------------------------------------------------------------------------------------------
+
+
+def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
+    """Return what the events between two folds of one refund change."""
+    requested_at = time_text(after.requested_at)
+    reasons = after.attention
+    changes: list[Change] = [
+        Upsert(
+            REFUNDS,
+            (
+                after.refund_id,
+                after.gateway,
+                after.payment_id,
+                after.amount.minor,
+                after.amount.currency,
+                str(after.state),
+                " ".join(sorted(map(str, reasons))),
+                after.gateway_refund_id,
+                after.version,
+                requested_at,
+                time_text(after.updated_at),
+                f"{requested_at} {after.refund_id}",
+            ),
+        )
+    ]
+    known = before.attention if before is not None else frozenset()
+    if known != reasons:
+        changes += [Upsert(ATTENTION, (str(kind), after.refund_id)) for kind in sorted(reasons - known)]
+        changes += [Delete(ATTENTION, (str(kind), after.refund_id)) for kind in sorted(known - reasons)]
+    if after.payment_id is not None:
+        changes += _payment_change(before, after)
+    return changes
+
+
+def _payment_change(before: Refund | None, after: Refund) -> list[Change]:
+    part = before if before is not None and before.payment_id is not None else None
+    reserved = _taken(after) - _taken(part)
+    refunded = _given_back(after) - _given_back(part)
+    joined = 0 if part is not None else 1
+    if not (reserved or refunded or joined):
+        return []
+    key = (after.gateway, after.payment_id, after.amount.currency)
+    return [Upsert(PAYMENTS, (*key, None, reserved, refunded, joined))]
+
+
+def _taken(refund: Refund | None) -> int:
+    return refund.amount.minor if refund is not None and refund.reserved else 0
+
+
+def _given_back(refund: Refund | None) -> int:
+    return refund.amount.minor if refund is not None and refund.state is State.SUCCESS else 0
+
+
+def payment_changes(event: PaymentRegistered) -> list[Change]:
+    """Return what registering a payment changes."""
+    return [
+        Upsert(PAYMENTS, (event.gateway, event.payment_id, event.currency, event.captured_minor, 0, 0, 0))
+    ]
+
+
+def inbox_changes(event: MessageOrphaned | MessageQuarantined, received_at: str) -> list[Change]:
+    """Return what a message that is not part of a refund changes."""
+    if isinstance(event, MessageOrphaned):
+        message, payment_id = event.evidence.message, event.evidence.payment_id
+        digest = message.digest if message is not None else None
+        row = (event.key, "orphaned", event.gateway, event.refund_id, payment_id, event.evidence.code)
+    else:
+        row = (event.key, "quarantined", event.gateway, None, None, event.reason)
+        digest = event.message.digest
+    return [Upsert(INBOX, (*row, received_at, digest))]
+
+

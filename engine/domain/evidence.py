@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .signals import Signal
 
@@ -79,6 +79,18 @@ class Evidence:
     detail: str = ""
     hold: Hold = Hold.NONE
     answered: bool = True
+
+
+class AbsenceRule(NamedTuple):
+    """When repeated `not_found` answers prove that the gateway has no such refund.
+
+    Attributes:
+        answers: how many polls must say so, after a submission that the gateway answered.
+        apart_s: the least time between the first and the last of them, in seconds.
+    """
+
+    answers: int
+    apart_s: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from ..ports import AbsenceRule
     from .events import Event, MessageRef, Recorded
-    from .evidence import Evidence, Verification
+    from .evidence import AbsenceRule, Evidence, Verification
 
 UNSETTLED: Final = frozenset({State.CREATED, State.RECEIVED})
 

@@ -1,0 +1,45 @@
+"""The ports: what the engine needs from outside, declared by the engine that uses it."""
+
+from ..domain.evidence import AbsenceRule
+from .gateway import AmountForm, Capabilities, Code, Gateway
+from .store import (
+    Appended,
+    Body,
+    Change,
+    Column,
+    Delete,
+    Difference,
+    EventStore,
+    NewEvent,
+    Row,
+    StoredEvent,
+    Upsert,
+    Value,
+    View,
+    Write,
+)
+from .system import Clock, Entropy
+
+__all__ = [
+    "AbsenceRule",
+    "AmountForm",
+    "Appended",
+    "Body",
+    "Capabilities",
+    "Change",
+    "Clock",
+    "Code",
+    "Column",
+    "Delete",
+    "Difference",
+    "Entropy",
+    "EventStore",
+    "Gateway",
+    "NewEvent",
+    "Row",
+    "StoredEvent",
+    "Upsert",
+    "Value",
+    "View",
+    "Write",
+]

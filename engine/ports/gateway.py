@@ -1,0 +1,140 @@
+"""What the engine needs from a payment provider: `Gateway`, a pure translation of that provider's API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..domain.evidence import AbsenceRule, Evidence, RefundOrder, SentRefund, Verification
+    from ..domain.message import Channel, HttpRequest, Message
+    from ..domain.signals import Signal
+
+
+class AmountForm(StrEnum):
+    """How a gateway writes amounts."""
+
+    MAJOR_TEXT = "decimal text in major units"
+    MAJOR_NUMBER = "JSON number in major units"
+    CENTS = "integer hundredths of the major unit"
+
+
+class Code(NamedTuple):
+    """One documented code of one channel: the row of an adapter's table.
+
+    Attributes:
+        channel: where the gateway says it.
+        field: the field that carries it, dotted.
+        value: the exact value; `S*` stands for a family.
+        signal: what it says about the refund; None where it says nothing by itself.
+        source: document and date.
+        note: what a reader should know.
+    """
+
+    channel: Channel
+    field: str
+    value: str
+    signal: Signal | None
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a gateway can do, as documented; the docstring of each adapter names document and date.
+
+    Attributes:
+        partial: part of a payment can be refunded.
+        several: one payment can have several refunds.
+        lookup_by_own_reference: a query by our refund number is possible.
+        refund_reference: messages carry our refund number; where not, they are matched by the payment's.
+        post_timeout_s: how long to wait for the answer to a refund request.
+        poll_interval_s: least time between two queries.
+        outcome_window_s: after this time without an outcome a refund is overdue.
+        refund_window_days: how long after the payment a refund is possible; None: not documented.
+        key_retention_s: how long the gateway keeps an idempotency key; None: unknown, so look up first.
+        absence: when `not_found` becomes `rejected`; None: never.
+        amounts: how amounts are written.
+        acknowledgement: the exact body a webhook is answered with; None: no webhook is documented.
+        webhook_retry_s: the documented delays of webhook attempts, in seconds; empty: not documented.
+    """
+
+    partial: bool
+    several: bool
+    lookup_by_own_reference: bool
+    post_timeout_s: int
+    poll_interval_s: int
+    outcome_window_s: int
+    refund_window_days: int | None
+    key_retention_s: int | None
+    absence: AbsenceRule | None
+    amounts: AmountForm
+    acknowledgement: bytes | None
+    webhook_retry_s: tuple[int, ...]
+    refund_reference: bool = True
+
+
+class Gateway(Protocol):
+    """A payment provider's API as a pure translation: no I/O, no clock, no randomness.
+
+    Readers return evidence or raise an `UnreadableMessage`; whatever bytes they are given, nothing else escapes.
+    """
+
+    @property
+    def name(self) -> str:
+        """The adapter's name in logs and on the command line."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the gateway can do, as documented."""
+        ...
+
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """Every documented code of every channel."""
+        ...
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The configured secrets, so that they can be blanked wherever a message repeats them."""
+        ...
+
+    def verify(self, channel: Channel, message: Message) -> Verification:
+        """Check the signature over the raw bytes in constant time.
+
+        Returns verified; or unverified where no key is configured, no signature is present, or what it covers is
+        unknown. Raises `InvalidSignature` where a present signature does not verify.
+        """
+        ...
+
+    def signed_at(self, message: Message) -> datetime | None:
+        """Return the time a webhook says it was signed at; None where it carries none."""
+        ...
+
+    def read_request(self, message: Message) -> SentRefund:
+        """Read back one of our own refund requests."""
+        ...
+
+    def read_response(self, message: Message) -> Evidence:
+        """Read the answer to a refund request. An answer that does not tell the outcome is `uncertain`."""
+        ...
+
+    def read_poll(self, message: Message) -> Evidence:
+        """Read the answer to a query."""
+        ...
+
+    def read_webhook(self, message: Message) -> Evidence:
+        """Read a notification whose signature was checked."""
+        ...
+
+    def build_refund(self, order: RefundOrder, *, at: datetime, nonce: str) -> HttpRequest:
+        """Build the signed refund request; `nonce` is up to 32 characters and new for each message."""
+        ...
+
+    def build_query(self, order: RefundOrder, *, at: datetime, nonce: str) -> HttpRequest:
+        """Build the signed query for a refund, by our own reference."""
+        ...

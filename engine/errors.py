@@ -34,6 +34,7 @@
     │   └── OutcomeUnknown           the commit may or may not have happened: read the key again
     └── CorruptLog                   the log is damaged or not understood: stop moving money on it
         ├── EventCorrupt             stored bytes do not match their digest
+        ├── EventMissing             a position or version is not there
         ├── EventUnreadable          no model reads this event type and version
         └── IllegalMove              the log asks for a move the lifecycle does not have
 """
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CorruptLog",
     "EventCorrupt",
+    "EventMissing",
     "EventUnreadable",
     "IllegalMove",
     "InvalidAmount",
@@ -352,6 +354,16 @@ class EventCorrupt(CorruptLog):
     def __init__(self, position: int, stream: str, stored: str, computed: str) -> None:
         super().__init__(f"event {position} ({stream}) is damaged: stored digest {stored}, computed {computed}")
         self.position = position
+        self.stream = stream
+
+
+class EventMissing(CorruptLog):
+    """The log (`stream` is None) or a stream has a gap: its event `number`, a position or a version, is not there."""
+
+    def __init__(self, number: int, stream: str | None = None) -> None:
+        named = f"event {number} of the log" if stream is None else f"event {number} of stream {stream}"
+        super().__init__(f"{named} is missing, later ones may be there; `refold verify` tells what is left")
+        self.number = number
         self.stream = stream
 
 

@@ -13,7 +13,14 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from ..engine.errors import EventCorrupt, InvalidIdentifier, InvalidInput, InvalidText, KeyReuse, VersionConflict
+from ..engine.errors import (
+    EventCorrupt,
+    InvalidIdentifier,
+    InvalidInput,
+    InvalidText,
+    KeyReuse,
+    VersionConflict,
+)
 from ..engine.ports import Appended, StoredEvent
 
 if TYPE_CHECKING:
@@ -29,7 +36,9 @@ def event_digest(  # noqa: PLR0917 - the fields, in the order in which they are 
     position: int, stream: str, version: int, type_: str, time: str, data: str
 ) -> bytes:
     """Return the 32-byte SHA-256 of an event's bytes exactly as stored."""
-    return sha256(f"refold event 1\n{position}\n{stream}\n{version}\n{type_}\n{time}\n{data}".encode()).digest()
+    return sha256(
+        f"refold event 1\n{position}\n{stream}\n{version}\n{type_}\n{time}\n{data}".encode()
+    ).digest()
 
 
 def checked(event: StoredEvent) -> StoredEvent:

@@ -77,7 +77,7 @@ class MemoryStore:
             head = len(state.events)
             events = list(stored_events(writes, head, lambda stream: len(state.streams.get(stream, ()))))
             rows = _changed(state.views, changes)
-            kept = {body.digest: body for body in bodies}
+            kept = [(body.digest, body) for body in bodies]
             # All that can fail is done.
             appended = Appended(head + 1, head + len(events))
             state.events.extend(events)
@@ -85,7 +85,8 @@ class MemoryStore:
                 state.streams.setdefault(event.stream, []).append(event.position)
             if key is not None:
                 state.keys[key] = (digest, appended)
-            state.bodies = kept | state.bodies
+            for name, body in kept:
+                state.bodies.setdefault(name, body)
             _store(state.views, rows)
             return appended
 
@@ -186,7 +187,7 @@ class MemoryStore:
             table = list(state.views.get(view.name, {}).values())
         rows: list[dict[str, Any]] = [dict(zip(names, values, strict=True)) for values in table]
         found = [row for row in rows if all(row[name] == value for name, value in equal.items())]
-        found.sort(key=lambda row: [(row[name] is not None, row[name]) for name in by])
+        found.sort(key=lambda row: [(row[name] is not None, row[name]) for name in (*by, *view.key)])
         if after is not None:
             found = [row for row in found if row[by[0]] is not None and row[by[0]] > after]
         return iter(found[:limit])
@@ -210,7 +211,11 @@ class MemoryStore:
 
     def describe(self) -> Mapping[str, str]:
         """Return what an operator wants to know."""
-        return {"store": "memory", "durability": "none: nothing survives the process", "events": str(self.head())}
+        return {
+            "store": "memory",
+            "durability": "none: nothing survives the process",
+            "events": str(self.head()),
+        }
 
     def checkpoint(self) -> None:
         """Do nothing: all is in one place."""
@@ -256,7 +261,7 @@ def _store(views: dict[str, Table], rows: Changed) -> None:
 
 
 def _merged(view: View, old: tuple[Value, ...], new: tuple[Value, ...]) -> tuple[Value, ...]:
-    def one(sums: bool, before: Any, after: Any) -> Value:  # noqa: ANN401, FBT001 - a cell is str, int or None
+    def one(sums: bool, before: Any, after: Any) -> Any:  # noqa: ANN401, FBT001 - a cell is str, int or None
         if sums:
             return (before or 0) + (after or 0)
         return before if after is None else after

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
 from ...engine.errors import (
     CorruptLog,
+    InvalidInput,
     InvalidSetting,
     StoreBusy,
     StoreFull,
@@ -20,60 +21,55 @@ from ...engine.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ...engine.errors import RefoldError
 
 Durability = Literal["full", "relaxed"]
 
-_SYNCHRONOUS: Final = {"full": 2, "relaxed": 1}
-_SYNCHRONOUS_NAMES: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
-_TRANSLATED: Final = {
-    sqlite3.SQLITE_FULL: StoreFull,
-    sqlite3.SQLITE_CORRUPT: lambda: CorruptLog("the file is damaged: SQLite cannot read one of its pages"),
-    sqlite3.SQLITE_NOTADB: lambda: CorruptLog("the file is no SQLite database"),
-}
-_READ_ONLY: Final = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
+_SET_SYNCHRONOUS: Final = {"full": "PRAGMA synchronous = FULL", "relaxed": "PRAGMA synchronous = NORMAL"}
+_SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
+_WANTED: Final = {"full": _SYNCHRONOUS.index("FULL"), "relaxed": _SYNCHRONOUS.index("NORMAL")}
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_READ_ONLY: Final = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
+_DAMAGED: Final = {
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: SQLite cannot read one of its pages",
+    sqlite3.SQLITE_NOTADB: "the file is no SQLite database",
+    sqlite3.SQLITE_CONSTRAINT: "the file contradicts itself",
+}
 _PRIMARY: Final = 0xFF
 """SQLite's extended result codes carry the primary code in the low byte."""
 
 
-def connect(path: Path, *, timeout_s: float, read_only: bool, durability: Durability) -> sqlite3.Connection:
-    """Open a connection in manual-commit mode and set what this connection needs.
+def check_setting(durability: str) -> None:
+    """Raise `InvalidSetting` unless the durability is one there is."""
+    if durability not in _WANTED:
+        raise InvalidSetting("durability", f"{durability!r} is unknown; use 'full' or 'relaxed'")
+
+
+def open_writer(path: Path, *, timeout_s: float, durability: Durability, create: bool) -> sqlite3.Connection:
+    """Open a connection that waits for the disk at each commit and folds its write-ahead log only when told to.
 
     Raises:
-        StoreUnavailable: the file cannot be opened.
         UnsafeDurability: the pragmas do not read back as set.
+        StoreError: the file cannot be opened, or not written.
     """
-    uri = f"file:{quote(str(path))}{'?mode=ro' if read_only else ''}"
     with translated(path, timeout_s):
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
+        connection = _connect(path, "rwc" if create else "rw", timeout_s)
         try:
-            if read_only:
-                connection.execute("PRAGMA query_only = ON")
-            else:
-                _make_durable(connection, durability)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(_SET_SYNCHRONOUS[durability])
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute("PRAGMA secure_delete = ON")  # an erased body leaves no bytes in the file
+            check_durable(connection, durability)
         except BaseException:
             connection.close()
             raise
     return connection
 
 
-def _make_durable(connection: sqlite3.Connection, durability: Durability) -> None:
-    if durability not in _SYNCHRONOUS:
-        raise InvalidSetting("durability", f"{durability!r} is unknown; use 'full' or 'relaxed'")
-    wanted = _SYNCHRONOUS[durability]
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL" if durability == "full" else "PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
-    connection.execute("PRAGMA foreign_keys = OFF")
-    check_durable(connection, wanted)
-
-
-def check_durable(connection: sqlite3.Connection, wanted: int = _SYNCHRONOUS["full"]) -> None:
-    """Read the pragmas back.
+def check_durable(connection: sqlite3.Connection, durability: Durability) -> str:
+    """Read the pragmas back and return how far a commit waits for the disk.
 
     Raises:
         UnsafeDurability: the journal is no write-ahead log, or a commit would not wait for the disk.
@@ -82,8 +78,59 @@ def check_durable(connection: sqlite3.Connection, wanted: int = _SYNCHRONOUS["fu
     if journal != "wal":
         raise UnsafeDurability(f"journal_mode is {journal}, WAL is needed (a network file system?)")
     (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+    wanted = _WANTED[durability]
     if synchronous < wanted:
-        raise UnsafeDurability(f"synchronous is {_SYNCHRONOUS_NAMES[synchronous]}, FULL is needed")
+        raise UnsafeDurability(
+            f"synchronous is {_SYNCHRONOUS[synchronous]}, {_SYNCHRONOUS[wanted]} is needed"
+        )
+    return _SYNCHRONOUS[synchronous]
+
+
+def open_reader(path: Path, *, timeout_s: float) -> sqlite3.Connection:
+    """Open a connection that can only read.
+
+    Raises:
+        StoreError: the file cannot be opened.
+        CorruptLog: it is no SQLite database.
+    """
+    with translated(path, timeout_s):
+        try:
+            return _readable(path, "ro", timeout_s)
+        except sqlite3.OperationalError as error:
+            # A folder that cannot be written has no room for SQLite's index of the write-ahead log. Without such a
+            # log the file is complete in itself, and nobody can start one there.
+            if _primary(error) != sqlite3.SQLITE_CANTOPEN or not _complete(path):
+                raise
+            return _readable(path, "ro&immutable=1", timeout_s)
+
+
+def _readable(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
+    connection = _connect(path, mode, timeout_s)
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _complete(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return (
+        path.is_file() and not (log.exists() and log.stat().st_size) and not os.access(path.parent, os.W_OK)
+    )
+
+
+def _connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(path))}?mode={mode}",
+        uri=True,
+        timeout=timeout_s,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
 
 
 @contextmanager
@@ -91,21 +138,51 @@ def translated(path: Path, timeout_s: float) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError) as error:
         raise translation(error, path, timeout_s) from error
 
 
-def translation(error: sqlite3.Error, path: Path, timeout_s: float) -> RefoldError:
-    """Return our error for one of SQLite's."""
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = code & _PRIMARY if isinstance(code, int) else None
+def translation(error: Exception, path: Path, timeout_s: float) -> RefoldError:
+    """Return our error for one of SQLite's, or of Python's where it gives SQLite a value or takes one."""
+    found = _by_code(error, path, timeout_s)
+    if found is not None:
+        return found
+    if isinstance(error, OverflowError | UnicodeError):
+        return InvalidInput(f"SQLite cannot hold a value: {error}")
+    if not_text(error):
+        return CorruptLog(f"{path}: a text is no UTF-8")
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return StoreUnavailable(f"{path}: {name}: {error}")
+
+
+def _by_code(error: Exception, path: Path, timeout_s: float) -> RefoldError | None:
+    primary = _primary(error)
     if primary in _BUSY:
         return StoreBusy(timeout_s)
     if primary in _READ_ONLY:
         return StoreReadOnly(str(path))
-    if primary in _TRANSLATED:
-        return _TRANSLATED[primary]()
+    if primary in _DAMAGED:
+        return CorruptLog(f"{path}: {_DAMAGED[primary]} ({error})")
     if primary == sqlite3.SQLITE_CANTOPEN:
-        return StoreUnavailable(f"{path} cannot be opened; does its folder exist, and may this user write there?")
-    name = getattr(error, "sqlite_errorname", type(error).__name__)
-    return StoreUnavailable(f"{path}: {name}: {error}")
+        return StoreUnavailable(
+            f"{path} cannot be opened; does its folder exist, and may this user write there?"
+        )
+    return StoreFull() if is_full(error) else None
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether SQLite ran out of space, for its pages or for the index of its write-ahead log."""
+    return (
+        _primary(error) == sqlite3.SQLITE_FULL
+        or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE
+    )
+
+
+def not_text(error: Exception) -> bool:
+    """Tell whether a text in the file is no UTF-8; the message is Python's own, as is the error."""
+    return isinstance(error, sqlite3.OperationalError) and "Could not decode to UTF-8" in str(error)
+
+
+def _primary(error: Exception) -> int | None:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & _PRIMARY

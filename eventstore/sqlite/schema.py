@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sqlite_utils.db import Database
 from sqlite_utils.migrations import Migrations
 
 from ...engine.errors import SchemaTooNew, StoreUnavailable
 
 if TYPE_CHECKING:
-    from sqlite_utils.db import Database
+    import sqlite3
 
 migrations = Migrations("refold")
+
+_MIGRATIONS: Final = Migrations.migrations_table
+_APPLIED: Final = "SELECT name FROM _sqlite_migrations WHERE migration_set = ?"
 
 # Plain SQL where sqlite-utils has no word for it: AUTOINCREMENT keeps the last position even if the tail of the table
 # is deleted behind our back, and the triggers keep the log append-only for every program that opens the file.
@@ -64,24 +68,31 @@ def _statements(script: str) -> list[str]:
     return found
 
 
-def schema_version(db: Database) -> int:
-    """Return how many of our migrations the file has; 0 for an empty file.
+def applied(connection: sqlite3.Connection) -> int:
+    """Return how many of our migrations the file has; 0 for an empty file. Nothing is written.
 
     Raises:
         SchemaTooNew: it has some that this code does not know.
         StoreUnavailable: it holds tables of something else.
     """
-    known = {migration.name for migration in migrations.pending(db)} | {m.name for m in migrations.applied(db)}
-    applied = [migration.name for migration in migrations.applied(db)]
-    ours = [migration.name for migration in migrations._migrations]  # noqa: SLF001 - the list has no public reader
-    if not known.issubset(ours) or len(applied) > len(ours):
-        raise SchemaTooNew(len(applied), len(ours))
-    if not applied and db.table_names():
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if not tables:
+        return 0
+    found = connection.execute(_APPLIED, (migrations.name,)).fetchall() if _MIGRATIONS in tables else []
+    if not found:
         raise StoreUnavailable("the file holds tables of something else; choose another file")
-    return len(applied)
+    known = {migration.name for migration in migrations._migrations}  # noqa: SLF001 - the list has no public reader
+    if not {name for (name,) in found} <= known:
+        raise SchemaTooNew(len(found), len(known))
+    return len(found)
 
 
-def migrate(db: Database) -> None:
-    """Bring the file to this code's schema; nothing is written where it is already there."""
-    if migrations.pending(db):
-        migrations.apply(db)
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Tell whether the file has all migrations this code has."""
+    return applied(connection) == len(migrations._migrations)  # noqa: SLF001 - the list has no public reader
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to this code's schema, inside the open transaction."""
+    if not is_current(connection):
+        migrations.apply(Database(connection, execute_plugins=False))

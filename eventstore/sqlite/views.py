@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ...engine.errors import InvalidInput
+from sqlite_utils.db import Database
+
+from ...engine.errors import InvalidInput, InvalidSetting
 from ...engine.ports import Delete, Difference
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sqlite_utils.db import Database
+    from sqlite_utils.db import Table
 
     from ...engine.ports import Change, Value, View
+
+NEW: Final = "__new"
+"""What the name of a table being rebuilt ends with."""
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
+_TAKEN: Final = frozenset({"bodies", "events", "keys", "views"})
+_KEPT: Final = "SELECT name, definition FROM views"
+_RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
+
+
+# ---- statements
 
 
 class Statements(NamedTuple):
@@ -28,21 +41,20 @@ class Statements(NamedTuple):
 @cache
 def statements(view: View, table: str) -> Statements:
     """Return the statements of a view kept in `table`."""
-    names = view.names()
-    listed, marks = ", ".join(names), ", ".join("?" * len(names))
     changed = ", ".join(
-        f"{column.name} = coalesce({column.name}, 0) + coalesce(excluded.{column.name}, 0)"
+        f'"{column.name}" = coalesce("{column.name}", 0) + coalesce(excluded."{column.name}", 0)'
         if column.sums
-        else f"{column.name} = coalesce(excluded.{column.name}, {column.name})"
+        else f'"{column.name}" = coalesce(excluded."{column.name}", "{column.name}")'
         for column in view.columns
         if column.name not in view.key
     )
     action = f"UPDATE SET {changed}" if changed else "NOTHING"
-    found = " AND ".join(f"{name} = ?" for name in view.key)
+    found = " AND ".join(f'"{name}" = ?' for name in view.key)
+    listed, marks = _listed(view.names()), ", ".join("?" * len(view.columns))
     return Statements(
-        upsert=f"INSERT INTO {table} ({listed}) VALUES ({marks}) ON CONFLICT ({', '.join(view.key)}) DO {action}",  # noqa: S608 - names come from code
-        delete=f"DELETE FROM {table} WHERE {found}",  # noqa: S608 - names come from code
-        row=f"SELECT {listed} FROM {table} WHERE {found}",  # noqa: S608 - names come from code
+        upsert=f'INSERT INTO "{table}" ({listed}) VALUES ({marks}) ON CONFLICT ({_listed(view.key)}) DO {action}',  # noqa: S608 - names come from code
+        delete=f'DELETE FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
+        row=f'SELECT {listed} FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
     )
 
 
@@ -58,14 +70,69 @@ def selection(view: View, where: tuple[str, ...], order: str | None, *, after: b
     unknown = [name for name in (*where, *by) if name not in names]
     if unknown:
         raise InvalidInput(f"view {view.name} has no column {unknown[0]}; it has {', '.join(names)}")
-    conditions = [f"{name} IS ?" for name in where]
+    conditions = [f'"{name}" IS ?' for name in where]
     if after:
-        conditions.append(f"{by[0]} > ?")
-    sql = f"SELECT {', '.join(names)} FROM {view.name}"  # noqa: S608 - names come from code
+        conditions.append(f'"{by[0]}" > ?')
+    sql = f'SELECT {_listed(names)} FROM "{view.name}"'  # noqa: S608 - names come from code
     if conditions:
         sql += " WHERE " + " AND ".join(conditions)
-    sql += " ORDER BY " + ", ".join(by)
+    sql += " ORDER BY " + _listed(dict.fromkeys((*by, *view.key)))
     return sql + (" LIMIT ?" if limited else "")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+# ---- definitions
+
+
+def check(declared: Iterable[View]) -> None:
+    """Raise `InvalidSetting` for a view that cannot be a table beside the log."""
+    for view in declared:
+        for name in (view.name, *view.names()):
+            if not _NAME.fullmatch(name) or view.name in _TAKEN:
+                raise InvalidSetting("view", f"{view.name}.{name} cannot be used; use other lower-case words")
+
+
+def definition(view: View) -> str:
+    """Return a view's definition as text, so that a file made with another one is noticed."""
+    columns = ",".join(f"{name}:{kind.__name__}{'+' if sums else ''}" for name, kind, sums in view.columns)
+    indexes = ";".join(",".join(columns) for columns in view.indexes)
+    return f"{columns}|{','.join(view.key)}|{indexes}"
+
+
+def stale(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View]:
+    """Return the views whose table was made with another definition, or was never filled since."""
+    kept = dict(connection.execute(_KEPT))
+    return [view for view in declared if kept.get(view.name) != definition(view)]
+
+
+def recreate(connection: sqlite3.Connection, changed: Iterable[View], *, empty_log: bool) -> None:
+    """Create the tables of views empty; they stay stale until they are rebuilt, unless the log is empty too."""
+    db = Database(connection, execute_plugins=False)
+    for view in changed:
+        _table(db, view.name).drop(ignore=True)
+        _create(db, view)
+        _create_indexes(db, view)
+        connection.execute(_RECORD, (view.name, definition(view) if empty_log else ""))
+
+
+def _create(db: Database, view: View, suffix: str = "") -> None:
+    key = view.key[0] if len(view.key) == 1 else view.key
+    _table(db, view.name + suffix).create({column.name: column.kind for column in view.columns}, pk=key)
+
+
+def _create_indexes(db: Database, view: View) -> None:
+    for columns in view.indexes:
+        _table(db, view.name).create_index(columns, index_name=f"{view.name}_by_{'_'.join(columns)}")
+
+
+def _table(db: Database, name: str) -> Table:
+    return db.table(name)
+
+
+# ---- changes
 
 
 def apply(connection: sqlite3.Connection, changes: Iterable[Change], suffix: str = "") -> None:
@@ -78,37 +145,35 @@ def apply(connection: sqlite3.Connection, changes: Iterable[Change], suffix: str
             connection.execute(sql.upsert, change.values)
 
 
-def create(db: Database, view: View, suffix: str = "") -> None:
-    """Create an empty table for a view, without its indexes."""
-    db[view.name + suffix].create(  # type: ignore[union-attr]
-        {column.name: column.kind for column in view.columns}, pk=view.key[0] if len(view.key) == 1 else view.key
-    )
+def begin_rebuild(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> None:
+    """Create an empty table beside each view's own."""
+    db = Database(connection, execute_plugins=False)
+    for view in rebuilt:
+        _table(db, view.name + NEW).drop(ignore=True)
+        _create(db, view, NEW)
 
 
-def create_indexes(db: Database, view: View) -> None:
-    """Create a view's indexes."""
-    for columns in view.indexes:
-        db[view.name].create_index(columns, index_name=f"{view.name}_by_{'_'.join(columns)}")  # type: ignore[union-attr]
+def end_rebuild(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> None:
+    """Put the new tables in the place of the old ones."""
+    db = Database(connection, execute_plugins=False)
+    for view in rebuilt:
+        _table(db, view.name).drop(ignore=True)
+        db.rename_table(view.name + NEW, view.name)
+        _create_indexes(db, view)
+        connection.execute(_RECORD, (view.name, definition(view)))
 
 
-def definition(view: View) -> str:
-    """Return a view's definition as text, so that a file made with another one is noticed."""
-    columns = ",".join(f"{name}:{kind.__name__}{'+' if sums else ''}" for name, kind, sums in view.columns)
-    indexes = ";".join(",".join(columns) for columns in view.indexes)
-    return f"{columns}|{','.join(view.key)}|{indexes}"
-
-
-def differences(connection: sqlite3.Connection, view: View, suffix: str) -> Iterator[Difference]:
+def differences(connection: sqlite3.Connection, view: View) -> Iterator[Difference]:
     """Yield every key whose row is not the same in the live and the new table."""
     names = view.names()
-    listed = ", ".join(names)
-    for mine, other in ((view.name, view.name + suffix), (view.name + suffix, view.name)):
-        only_mine = f"SELECT {listed} FROM {mine} EXCEPT SELECT {listed} FROM {other}"  # noqa: S608 - names from code
-        for values in connection.execute(only_mine).fetchall():
+    listed, live, new = _listed(names), view.name, view.name + NEW
+    for mine, other in ((live, new), (new, live)):
+        only_mine = f'SELECT {listed} FROM "{mine}" EXCEPT SELECT {listed} FROM "{other}"'  # noqa: S608 - names come from code
+        for values in connection.execute(only_mine):
             row = dict(zip(names, values, strict=True))
             key = tuple(row[name] for name in view.key)
             twin = _row(connection, view, other, key)
-            if mine == view.name:
+            if mine == live:
                 yield Difference(view.name, key, row, twin)
             elif twin is None:
                 yield Difference(view.name, key, None, row)

@@ -1,0 +1,69 @@
+"""One writer at a time among all processes: a lock on a file of its own beside the store.
+
+SQLite has such a lock inside the file, for transactions. This one also covers folding the write-ahead log back, which
+in SQLite up to 3.51.2 could lose committed pages when another process committed at the same instant
+(https://sqlite.org/wal.html, "the WAL-reset bug", 2026).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from ...engine.errors import StoreBusy, StoreReadOnly
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FIRST_DELAY_S: Final = 0.001
+_LAST_DELAY_S: Final = 0.025
+
+
+class FileLock:
+    """An advisory lock between processes; the threads of one store take turns before they ask for it."""
+
+    def __init__(self, path: Path, *, timeout_s: float) -> None:
+        """Open the lock's file, making it where it is missing.
+
+        Raises:
+            StoreReadOnly: it cannot be made or opened.
+        """
+        self._timeout_s = timeout_s
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise StoreReadOnly(str(path)) from error
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            StoreBusy: another process kept it for longer than the timeout.
+        """
+        if self._taken():
+            return
+        until = time.monotonic() + self._timeout_s
+        delay = _FIRST_DELAY_S
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(delay, left))
+            if self._taken():
+                return
+            delay = min(2 * delay, _LAST_DELAY_S)
+        raise StoreBusy(self._timeout_s)
+
+    def _taken(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Give the lock back for good."""
+        os.close(self._file)

@@ -1,0 +1,72 @@
+"""The read connections of a store: borrowed for one statement, so that nobody reads from another one's snapshot."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from ...engine.errors import StoreClosed
+from .connection import open_reader, translated
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_KEPT: Final = 8
+"""Idle connections that are kept; each is an open file."""
+
+
+class Readers:
+    """Lends read connections; as many as there are reads at one moment."""
+
+    def __init__(self, path: Path, *, timeout_s: float) -> None:
+        """Open none yet.
+
+        Args:
+            path: the file.
+            timeout_s: how long a read may wait for a lock.
+        """
+        self._path = path
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+
+    @contextmanager
+    def one(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection to the block and turn SQLite's errors into ours; after an error it is not lent again."""
+        with self._lock:
+            self.check_open()
+            idle = self._idle.pop() if self._idle else None
+        connection = idle or open_reader(self._path, timeout_s=self._timeout_s)
+        sound = True
+        try:
+            with translated(self._path, self._timeout_s):
+                yield connection
+        except Exception:
+            sound = False
+            raise
+        finally:
+            self._give_back(connection, sound=sound)
+
+    def _give_back(self, connection: sqlite3.Connection, *, sound: bool) -> None:
+        with self._lock:
+            if sound and not self._closed and len(self._idle) < _KEPT:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def check_open(self) -> None:
+        """Raise `StoreClosed` after `close`."""
+        if self._closed:
+            raise StoreClosed
+
+    def close(self) -> None:
+        """Close what is idle now, and the rest as it comes back."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()

@@ -1,0 +1,240 @@
+"""The one write connection of a store: transactions, what to do when they fail, and folding the write-ahead log."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from ...engine.errors import OutcomeUnknown, StoreBusy, StoreClosed, StoreError, StoreUnavailable
+from .connection import check_durable, is_full, open_writer, translated, translation
+from .lock import FileLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .connection import Durability
+
+_FOLD_AFTER: Final = 5_000
+"""Changed rows after which the write-ahead log is folded back into the file: some 20 MB of log."""
+_FOLD: Final = "PRAGMA wal_checkpoint(PASSIVE)"
+_FOLD_AND_EMPTY: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+
+
+class Writer:
+    """Runs one transaction at a time, among the threads of this store and among processes."""
+
+    def __init__(self, path: Path, *, timeout_s: float, durability: Durability) -> None:
+        """Open the file, creating it where it is missing.
+
+        Args:
+            path: the file.
+            timeout_s: how long a transaction waits for each of the other writers' locks.
+            durability: "full" or "relaxed".
+        """
+        self._path = path
+        self._timeout_s = timeout_s
+        self._wait = f"PRAGMA busy_timeout = {round(1000 * timeout_s)}"
+        self._durability: Durability = durability
+        self._log = structlog.get_logger("refold.store")
+        self._threads = threading.Lock()
+        self._processes = FileLock(path.with_name(path.name + "-lock"), timeout_s=timeout_s)
+        self._owner: int | None = None
+        self._folded = 0
+        self._must_empty = False
+        self._closed = False
+        self._connection: sqlite3.Connection | None = None
+        try:
+            self._processes.acquire()
+            try:
+                self._connection = self._opened(create=True)
+            finally:
+                self._processes.release()
+        except BaseException:
+            self._processes.close()
+            raise
+
+    def _opened(self, *, create: bool) -> sqlite3.Connection:
+        return open_writer(self._path, timeout_s=self._timeout_s, durability=self._durability, create=create)
+
+    # ---- transactions
+
+    def owned(self) -> sqlite3.Connection | None:
+        """Return the connection if this thread is inside a transaction."""
+        return self._connection if self._owner == threading.get_ident() else None
+
+    @contextmanager
+    def transaction(self, key: str | None = None) -> Iterator[sqlite3.Connection]:
+        """Commit what the block does, or undo it; inside a transaction of this thread, undo only the block.
+
+        Args:
+            key: what `OutcomeUnknown` names, should the commit be interrupted.
+        """
+        outer = self.owned()
+        if outer is not None:
+            with self._savepoint(outer):
+                yield outer
+            return
+        with self._alone():
+            connection = self._begun()
+            self._owner = threading.get_ident()
+            try:
+                yield connection
+                self._check_open(connection)
+            except BaseException:
+                self._roll_back(connection)
+                raise
+            finally:
+                self._owner = None
+            self._commit(connection, key)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._threads.acquire(timeout=self._timeout_s):
+            raise StoreBusy(self._timeout_s)
+        try:
+            if self._closed:
+                raise StoreClosed
+            self._processes.acquire()
+            try:
+                yield
+            finally:
+                self._processes.release()
+        finally:
+            self._threads.release()
+
+    def _begun(self) -> sqlite3.Connection:
+        with translated(self._path, self._timeout_s):
+            connection = self._current()
+            if connection.in_transaction:  # left there by an interrupt in an unlucky moment
+                connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
+            return connection
+
+    def _current(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._opened(create=False)
+            self._folded = 0
+        return self._connection
+
+    def _commit(self, connection: sqlite3.Connection, key: str | None) -> None:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            # After a failed write or fsync the pages in memory are not to be trusted: start from the file again.
+            self._discard()
+            if is_full(
+                error
+            ):  # The mark that ends a commit is written last: it did not fit, so nothing was stored.
+                raise translation(error, self._path, self._timeout_s) from error
+            raise OutcomeUnknown(key) from error
+        if self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER:
+            self._fold(connection)
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._discard()
+
+    @contextmanager
+    def _savepoint(self, connection: sqlite3.Connection) -> Iterator[None]:
+        self._check_open(connection)
+        with translated(self._path, self._timeout_s):
+            connection.execute("SAVEPOINT inner")
+        try:
+            yield
+        except BaseException:
+            try:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK TO inner")
+                    connection.execute("RELEASE inner")
+            except sqlite3.Error:
+                self._roll_back(connection)
+            raise
+        with translated(self._path, self._timeout_s):
+            connection.execute("RELEASE inner")
+
+    def _check_open(self, connection: sqlite3.Connection) -> None:
+        # SQLite undoes a whole transaction by itself on some errors; what followed would be stored piece by piece.
+        if self._connection is not connection or not connection.in_transaction:
+            raise StoreUnavailable("an earlier error undid the batch; leave it and repeat all of it")
+
+    def _discard(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # ---- the write-ahead log
+
+    def empty_log(self) -> None:
+        """Inside a transaction: let no copy of what it deletes stay behind in the write-ahead log."""
+        self._must_empty = True
+
+    def fold(self) -> None:
+        """Fold the write-ahead log back as far as readers allow; inside a transaction of this thread do nothing."""
+        if self.owned() is None:
+            with self._alone():
+                self._fold(self._current())
+
+    def _fold(self, connection: sqlite3.Connection, *, empty: bool = False) -> None:
+        """Fold; a failure is logged as `store.degraded`, because the events are safe in the write-ahead log."""
+        self._folded = connection.total_changes
+        try:
+            if not (empty or self._must_empty):
+                connection.execute(_FOLD).fetchone()
+                return
+            connection.execute(
+                "PRAGMA busy_timeout = 0"
+            )  # readers may keep their snapshot, the next fold tries again
+            (busy, _, _) = connection.execute(_FOLD_AND_EMPTY).fetchone()
+            self._must_empty = bool(self._must_empty and busy)
+            connection.execute(self._wait)
+        except sqlite3.Error as error:
+            self._degraded(str(error))
+
+    def _degraded(self, error: str) -> None:
+        self._log.warning("store.degraded", file=str(self._path), error=error)
+
+    # ---- the rest
+
+    def synchronous(self) -> str:
+        """Read back how far a commit waits for the disk.
+
+        Raises:
+            UnsafeDurability: not as far as it was opened for.
+        """
+        own = self.owned()
+        if own is not None:
+            return check_durable(own, self._durability)
+        with self._alone(), translated(self._path, self._timeout_s):
+            return check_durable(self._current(), self._durability)
+
+    def close(self) -> None:
+        """Fold the write-ahead log back and close the connection; calling it again does nothing."""
+        if self.owned() is not None:
+            raise StoreUnavailable("a batch of this thread is open; leave it before closing the store")
+        if not self._threads.acquire(timeout=self._timeout_s):
+            raise StoreBusy(self._timeout_s)
+        try:
+            if not self._closed:
+                self._closed = True
+                self._close()
+        finally:
+            self._threads.release()
+
+    def _close(self) -> None:
+        try:
+            self._processes.acquire()
+            if self._connection is not None:
+                self._fold(self._connection, empty=True)
+        except StoreError as error:
+            self._degraded(str(error))
+        finally:
+            self._discard()
+            self._processes.close()

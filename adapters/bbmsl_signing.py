@@ -101,10 +101,10 @@ def _fingerprint(key: RSAPrivateKey) -> str:
 
 def _decoded(signature: str, size: int) -> bytes:
     try:
-        raw = base64.b64decode(signature, validate=True)
-    except ValueError:  # other characters, wrong padding
+        raw = base64.b64decode(signature)
+    except ValueError:  # wrong padding, not ASCII
         raw = b""
-    # Encoded again, because decoders ignore the last unused bits: one signature, one text.
+    # Encoded again, because decoders skip foreign characters and the last unused bits: one signature, one text.
     if len(raw) != size or not same_digest(base64.b64encode(raw), signature.encode()):
         raise InvalidSignature("bbmsl", f"one base64 of {size} bytes is needed")
     return raw

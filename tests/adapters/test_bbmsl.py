@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+import tracemalloc
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -299,12 +300,17 @@ def test_numbers_are_read_by_their_digits_never_as_floats(written, minor):
     assert Bbmsl().read_response(message(body.encode())).amount_minor == minor
 
 
-@pytest.mark.parametrize(
-    "written", ["0e-999999999", "0E999999999", "0.0e+9999999", "1e99", "9007199254740993.001"]
-)
+@pytest.mark.parametrize("written", ["0e-9999999", "0.0E9999999", "1e99", "9007199254740993.001"])
 def test_a_number_with_an_absurd_exponent_is_refused_without_being_written_out(written):
     body = f'{{"responseCode":"0000","order":{{"status":"REFUNDED"}},"transaction":{{"amount":{written}}}}}'
-    assert Bbmsl().read_response(message(body.encode())).signal is UNRECOGNISED
+    tracemalloc.start()
+    try:
+        evidence = Bbmsl().read_response(message(body.encode()))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert evidence.signal is UNRECOGNISED
+    assert peak < 1_000_000
 
 
 def test_no_refund_webhook_is_documented():

@@ -284,6 +284,11 @@ def test_a_field_that_cannot_be_what_it_says_makes_a_person_look(channel, change
     assert (evidence.signal, evidence.code, evidence.hold) == (UNRECOGNISED, code, Hold.NONE)
 
 
+def test_of_several_such_fields_the_first_is_named():
+    body = message(answer(**refund(mchRefundNo="R 1", refundAmount=0, currency="JPY")))
+    assert Easylink().read_poll(body).code == "mchRefundNo=R 1"
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "value"),
     [

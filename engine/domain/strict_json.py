@@ -27,7 +27,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _exact(text: str) -> Decimal:
     value = Decimal(text)
-    if value and abs(value.adjusted()) > _FLOAT_LIMIT:
+    if abs(value.adjusted()) > _FLOAT_LIMIT:
         raise NotStrictJson("a number is out of range")
     return value
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from .errors import InvalidSetting
 from .service.views import VIEWS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .ports import EventStore, Gateway
 
@@ -58,8 +60,14 @@ def open_store(
 
 
 def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}://****@{rest.rpartition('@')[2]}" if separator and "@" in rest else ascii(url)
+    """Return what may be shown of a URL that is not understood: no more than its scheme, unless it is our own."""
+    scheme = _SCHEME.match(url)
+    if scheme is None or scheme[0] == "sqlite:":
+        return ascii(url)
+    return f"{scheme[0]}****"
+
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 def all_gateways() -> Sequence[Gateway]:
@@ -67,3 +75,65 @@ def all_gateways() -> Sequence[Gateway]:
     from ..adapters import Bbmsl, Easylink, Evocloud, Evonet  # noqa: PLC0415 - joined here, and only when asked for
 
     return (Evocloud(), Evonet(), Bbmsl(), Easylink())
+
+
+KEY_VARIABLES: Final[Mapping[str, str]] = {
+    "evocloud": "REFOLD_EVOCLOUD_KEY",
+    "evonet": "REFOLD_EVONET_KEY",
+    "bbmsl": "REFOLD_BBMSL_PRIVATE_KEY",
+    "easylink": "REFOLD_EASYLINK_KEY",
+}
+"""Each gateway's environment variable for its key; the same with `_FILE` behind it names a file that holds the key."""
+_MAX_KEY_FILE: Final = 64 * 1024
+
+
+def gateways_from_environment(environ: Mapping[str, str], *, warn: Callable[[str], None]) -> Sequence[Gateway]:
+    """Return every adapter, with the keys that environment variables or the files they name hold.
+
+    Args:
+        environ: the environment; `KEY_VARIABLES` says what is looked up in it.
+        warn: called with a sentence about each key file that everybody can read.
+
+    Raises:
+        InvalidSetting: a key is blank, given twice or no key, or its file cannot be read; its text is never shown.
+    """
+    from ..adapters import Bbmsl, Easylink, Evocloud, Evonet, SigningKey  # noqa: PLC0415 - as above
+
+    def keys(gateway: str) -> list[SigningKey]:
+        variable = KEY_VARIABLES[gateway]
+        secret = _secret(environ, variable, warn)
+        return [] if secret is None else [SigningKey(variable, secret)]
+
+    return (
+        Evocloud(keys=keys("evocloud")),
+        Evonet(keys=keys("evonet")),
+        Bbmsl(private_key_pem=_secret(environ, KEY_VARIABLES["bbmsl"], warn)),
+        Easylink(keys=keys("easylink")),
+    )
+
+
+def _secret(environ: Mapping[str, str], variable: str, warn: Callable[[str], None]) -> str | None:
+    given, file = environ.get(variable), environ.get(f"{variable}_FILE")
+    if given is not None and file is not None:
+        raise InvalidSetting(variable, f"{variable}_FILE is set too; set one of the two")
+    name = variable if file is None else f"{variable}_FILE"
+    secret = given if file is None else _content(name, file, warn)
+    if secret is not None and not secret.strip():
+        raise InvalidSetting(name, "the key is blank; unset the variable, or give the key as the gateway gave it")
+    return secret
+
+
+def _content(name: str, path: str, warn: Callable[[str], None]) -> str:
+    # The path is not shown: who mistakes this variable for the other one has put the key itself there.
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - the name may be that of a pipe, such as /dev/fd/3
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & stat.S_IROTH:
+                warn(f"everybody on this machine can read the file that {name} names; chmod 600 it")
+            raw = file.read(_MAX_KEY_FILE + 1)
+        if len(raw) > _MAX_KEY_FILE:
+            raise InvalidSetting(name, f"the file it names is above {_MAX_KEY_FILE} bytes, so it holds no key")
+        return raw.decode().rstrip("\r\n")
+    except OSError as error:
+        raise InvalidSetting(name, f"the file it names cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise InvalidSetting(name, "the file it names holds no UTF-8 text") from None

@@ -31,7 +31,5 @@ def _paragraphs() -> Iterator[str]:
         yield f"{state} (may rest here)" if state in TERMINAL else str(state)
         for source, target, triggers in moves_by_pair():
             if source is state:
-                first, *others = triggers
-                yield f"  -> {target:<{width}}  {first}"
-                yield from (f"{'':{width + 5}}  {trigger}" for trigger in others)
+                yield f"  -> {target:<{width}}  {', '.join(triggers)}"
         yield ""

@@ -119,7 +119,9 @@ class SqliteStore:
             return
         if there and not os.access(self.path, os.W_OK):
             raise StoreReadOnly(str(self.path))
-        self._writer = Writer(self.path, timeout_s=self._timeout_s, durability=self._durability)
+        self._writer = Writer(
+            self.path, timeout_s=self._timeout_s, durability=self._durability, create=not there
+        )
         with self._readers.one() as connection:
             ready = schema.is_current(connection) and not tables.stale(connection, self._views)
         self.views_stale = False if ready else self._prepared()

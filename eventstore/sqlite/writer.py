@@ -28,11 +28,12 @@ _FOLD_AND_EMPTY: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 class Writer:
     """Runs one transaction at a time, among the threads of this store and among processes."""
 
-    def __init__(self, path: Path, *, timeout_s: float, durability: Durability) -> None:
-        """Open the file, creating it where it is missing.
+    def __init__(self, path: Path, *, timeout_s: float, durability: Durability, create: bool) -> None:
+        """Open the file.
 
         Args:
             path: the file.
+            create: whether it is to be created; what is there already is opened without waiting for other writers.
             timeout_s: how long a transaction waits for each of the other writers' locks.
             durability: "full" or "relaxed".
         """
@@ -49,11 +50,10 @@ class Writer:
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         try:
-            self._processes.acquire()
-            try:
-                self._connection = self._opened(create=True)
-            finally:
-                self._processes.release()
+            if create:
+                self._processes.acquire()
+            self._connection = self._opened(create=create)
+            self._processes.release()
         except BaseException:
             self._processes.close()
             raise

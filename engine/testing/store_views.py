@@ -1,0 +1,192 @@
+"""The event store contract: views, changed by appends and rebuilt by replay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidInput
+from ..ports import Delete, Difference, Upsert, Write
+from .store_scenery import PAIRS, TOTALS, VIEWS, Failing, Interrupted, StoreScenery, event, raised, total
+
+if TYPE_CHECKING:
+    from ..ports import Change, Value
+
+
+class Views(StoreScenery):
+    """Tables beside the log."""
+
+    def change(self, *changes: Change) -> None:
+        """Append an event with view changes."""
+        self.store.append(Write("refund-a", None, [event()]), changes=changes)
+
+    def test_an_upsert_inserts_a_row_and_then_changes_it(self) -> None:
+        """Sums add what it brings, other columns take the new value."""
+        self.change(total("a", 5, "new", 1))
+        assert self.rows() == [{"id": "a", "kind": "new", "total": 5, "rank": 1}]
+        self.change(total("a", -7, "old", 2))
+        assert self.rows() == [{"id": "a", "kind": "old", "total": -2, "rank": 2}]
+
+    def test_none_leaves_a_column_as_it_is(self) -> None:
+        """A sum as well; in a new row there is nothing yet."""
+        self.change(total("a", 5, "new"))
+        self.change(total("a", None, None, 3))
+        self.change(total("b", None))
+        self.change(total("b", 2))
+        assert self.rows() == [
+            {"id": "a", "kind": "new", "total": 5, "rank": 3},
+            {"id": "b", "kind": None, "total": 2, "rank": None},
+        ]
+
+    def test_the_changes_of_one_append_follow_each_other(self) -> None:
+        """The second one sees what the first one did."""
+        self.change(
+            total("a", 1), total("a", 2), Delete(TOTALS, ("b",)), total("c", 1), Delete(TOTALS, ("c",))
+        )
+        self.change(Delete(TOTALS, ("a",)), total("a", 10))
+        assert self.rows() == [{"id": "a", "kind": None, "total": 10, "rank": None}]
+
+    def test_a_row_is_found_by_its_key(self) -> None:
+        """None where there is none."""
+        self.change(Upsert(PAIRS, ("l", "r", "x")), Upsert(PAIRS, ("l", "s", "y")))
+        found = self.store.row(PAIRS, ("l", "s"))
+        assert found is not None
+        assert dict(found) == {"left": "l", "right": "s", "note": "y"}
+        assert self.store.row(PAIRS, ("s", "l")) is None
+        assert self.store.row(TOTALS, ("l",)) is None
+
+    def test_a_deleted_row_is_gone_and_others_stay(self) -> None:
+        """Deleting what is not there does nothing."""
+        self.change(Upsert(PAIRS, ("l", "r", "x")), Upsert(PAIRS, ("l", "s", "y")))
+        self.change(Delete(PAIRS, ("l", "r")), Delete(PAIRS, ("l", "t")))
+        assert self.rows(PAIRS) == [{"left": "l", "right": "s", "note": "y"}]
+
+    def test_text_in_views_comes_back_exactly(self) -> None:
+        """And is compared character by character, not by language or case."""
+        for name in ("b", "B", "\u00e9", "e\u0301", "\U0001f600", "\uffee", "a%", "' OR 1=1 --"):
+            self.change(total(name, 1, name))
+        names = [row["id"] for row in self.rows()]
+        assert names == sorted(names, key=str)
+        assert [row["id"] for row in self.rows(where={"kind": "e\u0301"})] == ["e\u0301"]
+
+    def four_rows(self) -> None:
+        """Insert four rows, in no order."""
+        self.change(
+            total("c", 3, "x", 30), total("a", 1, "x", 40), total("d", 4, None, None), total("b", 2, "y", 10)
+        )
+
+    def ids(self, **options: Any) -> str:  # noqa: ANN401 - those of `rows`
+        """Return the ids of the rows found, joined."""
+        return "".join(str(row["id"]) for row in self.rows(**options))
+
+    def test_rows_are_ordered_by_the_key_or_by_a_column(self) -> None:
+        """Nothing comes before something; rows that are equal in the column follow the key."""
+        self.four_rows()
+        assert self.ids() == "abcd"
+        assert self.ids(order="rank") == "dbca"
+        assert self.ids(order="kind") == "dacb"
+
+    def test_rows_are_those_whose_columns_equal(self) -> None:
+        """All of them; None equals None."""
+        self.four_rows()
+        for where, expected in (
+            ({}, "abcd"),
+            ({"kind": "x"}, "ac"),
+            ({"kind": "x", "total": 3}, "c"),
+            ({"kind": None}, "d"),
+            ({"kind": "z"}, ""),
+        ):
+            assert self.ids(where=where) == expected
+
+    def test_rows_go_on_after_a_value_up_to_a_limit(self) -> None:
+        """So that a long list is read page by page."""
+        self.four_rows()
+        assert self.ids(after="b") == "cd"
+        assert self.ids(limit=2) == "ab"
+        assert self.ids(after="a", limit=2) == "bc"
+        assert self.ids(order="rank", after=10) == "ca"
+        assert self.ids(order="rank", after=10, where={"kind": "x"}, limit=1) == "c"
+        assert (self.ids(limit=0), self.ids(limit=99)) == ("", "abcd")
+
+    def test_a_column_the_view_does_not_have_is_refused(self) -> None:
+        """Before anything is read."""
+        self.four_rows()
+        raised(InvalidInput, self.store.rows, TOTALS, where={"nothing": 1})
+        for name in ("nothing", "rowid", "id; DROP TABLE totals", 'id"'):
+            raised(InvalidInput, self.store.rows, TOTALS, order=name)
+
+    def test_rows_can_be_changed_while_they_are_read(self) -> None:
+        """The reader goes on undisturbed, and other reads see the change."""
+        self.four_rows()
+        found = []
+        for row in self.store.rows(TOTALS):
+            found.append(row["id"])
+            self.change(Delete(TOTALS, (row["id"],)))
+        assert found == ["a", "b", "c", "d"]
+        assert self.rows() == []
+
+
+class Rebuilding(StoreScenery):
+    """Views come from the log: they can be computed again, compared and replaced."""
+
+    def append(self, name: str, amount: int, *, live: int | None) -> None:
+        """Append an event that means an amount; the live view is told another one, or nothing."""
+        changes = [] if live is None else [total(name, live)]
+        self.store.append(Write(f"refund-{name}", None, [event(str(amount))]), changes=changes)
+
+    def rebuilt(self) -> dict[tuple[Value, ...], Difference]:
+        """Rebuild from the log, read while it is rebuilt."""
+        changes = (
+            total(each.stream.removeprefix("refund-"), int(each.data)) for each in self.store.read_all()
+        )
+        found = self.store.rebuild(VIEWS, changes)
+        assert all(each.view == "totals" for each in found)
+        assert len({each.key for each in found}) == len(found)
+        return {each.key: each for each in found}
+
+    def test_views_that_agree_with_the_log_have_no_differences(self) -> None:
+        """And are the same afterwards; changes go on from there."""
+        for name in "abca":
+            self.append(name, 5, live=5)
+        before = self.rows()
+        assert self.rebuilt() == {}
+        assert self.rows() == before
+        self.append("a", 1, live=1)
+        assert self.rows(where={"id": "a"})[0]["total"] == 11
+        assert self.store.views_stale is False
+
+    def test_a_wrong_row_is_reported_and_replaced(self) -> None:
+        """With what was there and what belongs there."""
+        self.append("a", 5, live=5)
+        self.append("b", 5, live=6)
+        (found,) = self.rebuilt().values()
+        assert found.key == ("b",)
+        assert found.live is not None
+        assert found.rebuilt is not None
+        assert (found.live["total"], found.rebuilt["total"]) == (6, 5)
+        assert [row["total"] for row in self.rows()] == [5, 5]
+        assert self.rebuilt() == {}
+
+    def test_a_missing_row_is_reported_and_added(self) -> None:
+        """There was nothing live."""
+        self.append("a", 5, live=5)
+        self.append("b", 5, live=None)
+        found = self.rebuilt()
+        assert found["b",].live is None
+        assert found["b",].rebuilt == {"id": "b", "kind": None, "total": 5, "rank": None}
+        assert [row["id"] for row in self.rows()] == ["a", "b"]
+
+    def test_an_extra_row_is_reported_and_removed(self) -> None:
+        """The log knows nothing of it."""
+        self.append("a", 5, live=5)
+        self.store.append(Write("refund-a", None, [event("0")]), changes=[total("x", 1)])
+        found = self.rebuilt()
+        assert found["x",].live == {"id": "x", "kind": None, "total": 1, "rank": None}
+        assert found["x",].rebuilt is None
+        assert [row["id"] for row in self.rows()] == ["a"]
+
+    def test_a_rebuild_that_fails_changes_nothing(self) -> None:
+        """The live views stay, and the next rebuild starts afresh."""
+        self.append("a", 5, live=6)
+        raised(Interrupted, self.store.rebuild, VIEWS, Failing([total("z", 1)]))
+        assert [(row["id"], row["total"]) for row in self.rows()] == [("a", 6)]
+        assert self.rebuilt().keys() == {("a",)}

@@ -1,0 +1,5 @@
+"""The command line `refold`."""
+
+from .app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,34 @@
+"""Agreement: compare each refund's row with its log, reading only; replay compares everything, and repairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..domain.refund import fold
+from ..errors import CorruptLog
+from ..service.journal import decoded
+from ..service.views import REFUNDS, refund_view, refund_view_of_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..ports import EventStore
+
+_TRIES = 3
+"""A refund can move between reading its log and its row: differences are looked at again."""
+
+
+def disagreements(store: EventStore) -> Iterator[tuple[str, CorruptLog | None]]:
+    """Yield (stream, error) of each refund whose row is not what its log says; the error where it cannot be read."""
+    for stream in store.streams("refund"):
+        try:
+            if not any(_agrees(store, stream) for _ in range(_TRIES)):
+                yield stream, None
+        except CorruptLog as error:
+            yield stream, error
+
+
+def _agrees(store: EventStore, stream: str) -> bool:
+    refund = fold(decoded(store.read_stream(stream)))
+    row = store.row(REFUNDS, (stream.removeprefix("refund-"),))
+    return refund is not None and row is not None and refund_view_of_row(row) == refund_view(refund)

@@ -1,0 +1,5 @@
+"""`python -m refold.engine.cli`: the same as the command `refold`."""
+
+from . import main
+
+main()

@@ -1,0 +1,171 @@
+"""`refold doctor`: what an operator wants to know before blaming something else."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sqlite3
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Final
+
+import typer
+from rich.text import Text
+
+from ..audit.agreement import disagreements
+from ..composition import KEY_VARIABLES, all_gateways, gateways_from_environment
+from ..errors import CorruptLog, InvalidSetting, RefoldError, StoreError, StoreReadOnly
+from ..service.facade import RefundEngine
+from .output import PROSE, wrapped
+from .session import AsJson, Db, Session, session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .output import Output
+
+_LIBRARIES: Final = (
+    "pydantic",
+    "transitions",
+    "sqlite-utils",
+    "structlog",
+    "iso4217",
+    "typer",
+    "rich",
+    "cryptography",
+)
+_WAL_RESET_BUG: Final = ((3, 7, 0), (3, 51, 2))
+"""First and last SQLite with the WAL-reset bug. Source: https://sqlite.org/wal.html, "The WAL-reset bug" (2026)."""
+_NAMED: Final = 5
+"""Damaged refunds that are named; the others are counted."""
+_LABEL: Final = 13
+
+OK: Final = "ok"
+WARNING: Final = "warning"
+UNAVAILABLE: Final = "unavailable"
+CORRUPT: Final = "corrupt"
+_EXIT_CODES: Final = {OK: 0, WARNING: 1, UNAVAILABLE: 3, CORRUPT: 5}
+_STYLES: Final = {OK: "green", WARNING: "yellow", UNAVAILABLE: "bold red", CORRUPT: "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    level: str
+    says: str
+
+
+def doctor(context: typer.Context, as_json: AsJson = False, db: Db = None) -> None:
+    """Check versions, keys, and the store: its durability, its schema, and that its tables agree with its log."""
+    current = session(context)
+    worst = 0
+    found: list[Finding] = []
+    for finding in _findings(current, db):
+        found.append(finding)
+        worst = max(worst, _EXIT_CODES[finding.level])
+        if not as_json:
+            _show(finding, current.output)
+    if as_json:
+        current.output.json({"ok": not worst, "findings": [asdict(finding) for finding in found]})
+    raise typer.Exit(worst)
+
+
+def _show(finding: Finding, output: Output) -> None:
+    width = max(min(output.out.width, PROSE) - _LABEL, _LABEL)
+    first, *others = wrapped(f"{finding.what}: {finding.says}", width)
+    output.show(Text.assemble((f"{finding.level:<{_LABEL}}", _STYLES[finding.level]), first))
+    for line in others:
+        output.say(f"{'':{_LABEL}}{line}")
+
+
+def _findings(current: Session, db: str | None) -> Iterator[Finding]:
+    yield Finding("refold", OK, refold_version())
+    yield Finding("python", OK, f"{platform.python_implementation()} {platform.python_version()}")
+    yield Finding("libraries", OK, ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
+    yield _sqlite(sqlite3.sqlite_version)
+    yield from _keys(current)
+    yield from _store(current, db)
+
+
+def refold_version() -> str:
+    """Return the installed version; `not installed` where refold runs from a checkout."""
+    return _version("refold")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _sqlite(found: str) -> Finding:
+    numbers = tuple(map(int, re.findall(r"[0-9]+", found)[:3]))
+    first, last = _WAL_RESET_BUG
+    if not first <= numbers <= last:
+        return Finding("sqlite", OK, found)
+    return Finding(
+        "sqlite",
+        WARNING,
+        f"{found} has the WAL-reset bug of 3.7.0 to 3.51.2, unless its builder has backported the repair: the number"
+        " does not tell. refold's own processes are safe, one lock covers their writes and checkpoints; let no other"
+        " program write to the file.",
+    )
+
+
+def _keys(current: Session) -> Iterator[Finding]:
+    warnings: list[str] = []
+    try:
+        gateways = gateways_from_environment(os.environ, warn=warnings.append)
+    except InvalidSetting as error:
+        yield Finding("keys", WARNING, str(error))
+        gateways = all_gateways()
+    yield from (Finding("keys", WARNING, warning) for warning in warnings)
+    current.output.secrets = [secret for gateway in gateways for secret in gateway.secrets]
+    for gateway in gateways:
+        variable = KEY_VARIABLES[gateway.name]
+        key = (
+            "****" if gateway.secrets else f"none, signatures stay unverified ({variable} or {variable}_FILE)"
+        )
+        yield Finding(f"key of {gateway.name}", OK, key)
+
+
+def _store(current: Session, db: str | None) -> Iterator[Finding]:
+    try:
+        url = current.store_url(db)
+        try:
+            engine = RefundEngine.open(url, gateways=(), create=False)
+        except StoreReadOnly as error:
+            yield Finding("store", WARNING, f"{error}; its durability cannot be read back")
+            engine = RefundEngine.open(url, gateways=(), create=False, read_only=True)
+        with engine:
+            described = engine.store.describe()
+            yield Finding("store", OK, ", ".join(f"{name} {value}" for name, value in described.items()))
+            yield from _agreement(engine)
+    except StoreError as error:
+        yield Finding("store", UNAVAILABLE, str(error))
+    except CorruptLog as error:
+        yield Finding("store", CORRUPT, str(error))
+    except RefoldError as error:
+        yield Finding("store", WARNING, str(error))
+
+
+def _agreement(engine: RefundEngine) -> Iterator[Finding]:
+    """Compare every refund's row with its log, reading only."""
+    differing, damaged, named = 0, 0, 0
+    for stream, error in disagreements(engine.store):
+        differing, damaged = differing + (error is None), damaged + (error is not None)
+        if error is not None and named < _NAMED:
+            named += 1
+            yield Finding("log", CORRUPT, f"{stream}: {error}")
+    if damaged:
+        yield Finding("log", CORRUPT, f"{damaged} refunds cannot be read")
+    if differing:
+        yield Finding(
+            "tables", WARNING, f"{differing} refunds differ from the log; `refold replay` repairs them"
+        )
+    elif not damaged:
+        yield Finding("tables", OK, "every refund's row is what its log says")

@@ -1,0 +1,104 @@
+"""`refold list`, `refold show`, `refold history`."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Final
+
+import typer
+
+from ..domain.attention import Attention
+from ..domain.signals import State
+from ..errors import InvalidInput, shown
+from .rendering import headline, refund_tables, sheet, timeline
+from .session import AsJson, Db, RefundId, session
+
+_POSITION: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
+
+
+def list_refunds(
+    context: typer.Context,
+    *,
+    state: Annotated[
+        State | None,
+        typer.Option(metavar="STATE", help=f"Only refunds in this state: {', '.join(State)}."),
+    ] = None,
+    gateway: Annotated[str | None, typer.Option(help="Only refunds at this gateway.")] = None,
+    payment: Annotated[str | None, typer.Option(help="Only refunds of this payment.")] = None,
+    attention: Annotated[
+        Attention | None,
+        typer.Option(
+            metavar="REASON", help=f"Only refunds a person should look at because of: {', '.join(Attention)}."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    as_json: AsJson = False,
+    db: Db = None,
+) -> None:
+    """List refunds, in the order in which they were asked for."""
+    current = session(context)
+    output = current.output
+    with current.reading(db) as engine:
+        views = engine.find(
+            state=state, gateway=gateway, payment_id=payment, attention=attention, limit=limit
+        )
+        if as_json:
+            output.json_array(view.to_json() for view in views)
+            return
+        count = 0
+        for made, rows in refund_tables(views, output.out.width):
+            output.show(made)
+            count += rows
+    output.say("1 refund" if count == 1 else f"{count} refunds", "dim")
+
+
+def show(
+    context: typer.Context,
+    refund_id: RefundId,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POSITION|TIME",
+            help="As it was after that position of the log, or at that moment (RFC 3339 with an offset).",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    db: Db = None,
+) -> None:
+    """Show one refund, now or as it was."""
+    current = session(context)
+    moment = None if as_of is None else _as_of(as_of)
+    with current.reading(db) as engine:
+        view = engine.refund(refund_id, moment)
+    if as_json:
+        current.output.json(view.to_json())
+    else:
+        current.output.show(sheet(view))
+
+
+def _as_of(text: str) -> int | datetime:
+    if _POSITION.fullmatch(text):
+        return int(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(
+            f"--as-of {shown(text)} is neither a position such as 12 nor a time such as 2025-07-09T11:18:00+08:00"
+        ) from None
+
+
+def history(context: typer.Context, refund_id: RefundId, as_json: AsJson = False, db: Db = None) -> None:
+    """Show a refund's timeline: what came when, what it said, and what it changed."""
+    current = session(context)
+    output = current.output
+    with current.reading(db) as engine:
+        entries = engine.history(refund_id)
+        if as_json:
+            output.json_array(entry.to_json() for entry in entries)
+            return
+        view = engine.refund(refund_id)
+    output.show(headline(view))
+    for line in timeline(entries, output.out.width):
+        output.show(line)
+    output.say("times are UTC", "dim")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ..domain.events import (
@@ -21,12 +22,12 @@ from ..domain.message import Channel
 from ..domain.money import Money, major_text
 from ..domain.refund import evolve, fold
 from ..errors import InvalidInput, RefundNotFound
-from ..service.journal import decoded, refund_stream
+from ..service.journal import decoded, folded, refund_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..domain.events import Event
+    from ..domain.events import Event, Recorded
     from ..domain.refund import Refund
     from ..domain.signals import State
     from ..ports import EventStore
@@ -101,22 +102,35 @@ def refund_as_of(store: EventStore, refund_id: str, as_of: int | datetime | None
         RefundNotFound: it was not in the log then.
         InvalidInput: a moment without an offset, or a negative position.
     """
-    recorded = decoded(store.read_stream(refund_stream(refund_id)))
-    if isinstance(as_of, datetime):
-        if as_of.tzinfo is None:
-            raise InvalidInput(f"as_of {as_of.isoformat()} needs an offset, such as +00:00")
-        recorded = (each for each in recorded if each.time <= as_of)
-    elif as_of is not None:
-        if as_of < 0:
-            raise InvalidInput(f"as_of {as_of} is no position; positions start at 1")
-        recorded = (each for each in recorded if each.position <= as_of)
-    known = iter(recorded)
-    first = next(known, None)
-    if first is None or not isinstance(first.event, RefundRequested):
+    stream = refund_stream(refund_id)
+    known = _known(decoded(store.read_stream(stream)), as_of)
+    refund = folded(stream, lambda: fold(known))
+    if refund is None:
         raise RefundNotFound(refund_id)
-    refund = fold(known, evolve(None, first))
-    assert refund is not None, "it starts with its request"  # noqa: S101 - for the type checker
     return refund
+
+
+def _known(recorded: Iterator[Recorded], as_of: int | datetime | None) -> Iterator[Recorded]:
+    """Return the events that were known then; those known at a moment are numbered again, for some may be left out."""
+    if as_of is None:
+        return recorded
+    if isinstance(as_of, datetime):
+        if as_of.utcoffset() is None:
+            raise InvalidInput(f"as_of {as_of.isoformat()} needs an offset, such as +00:00")
+        return _reached_by(recorded, as_of)
+    if as_of < 0:
+        raise InvalidInput(f"as_of {as_of} is no position; positions start at 1")
+    return takewhile(lambda each: each.position <= as_of, recorded)
+
+
+def _reached_by(recorded: Iterator[Recorded], moment: datetime) -> Iterator[Recorded]:
+    version = 0
+    for each in recorded:
+        if each.time <= moment:
+            version += 1
+            yield each._replace(version=version)
+        elif not version:  # the request itself had not reached us; what it adopted may have
+            return
 
 
 def _channel(event: Event) -> str | None:
@@ -144,7 +158,8 @@ def _requested(event: RefundRequested, refund: Refund) -> str:
 def _evidence(event: EvidenceRecorded, refund: Refund) -> str:
     words = [event.code]
     if event.amount_minor is not None:
-        words.append(f"{major_text(event.amount_minor, refund.amount.currency)} {event.currency or ''}".rstrip())
+        currency = event.currency or refund.amount.currency
+        words.append(f"{major_text(event.amount_minor, currency)} {event.currency or ''}".rstrip())
     if event.claimed is not None:
         words.append(f"claims {event.claimed}, counts as {event.signal}")
     if event.detail:

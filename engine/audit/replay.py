@@ -5,6 +5,7 @@ Nothing in this module has a gateway, so replay cannot reach one.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,25 @@ import structlog
 from ..domain.events import EvidenceRecorded, MessageOrphaned, MessageQuarantined, PaymentRegistered
 from ..domain.refund import evolve
 from ..domain.signals import State
-from ..errors import CorruptLog
+from ..errors import CorruptLog, StoreError
 from ..ports import Delete, Upsert
 from ..service.journal import decoded
-from ..service.views import ATTENTION, INBOX, PAYMENTS, REFUNDS, VIEWS, inbox_changes, payment_changes, refund_changes
+from ..service.views import (
+    ATTENTION,
+    INBOX,
+    PAYMENTS,
+    REFUNDS,
+    VIEWS,
+    inbox_changes,
+    payment_changes,
+    refund_changes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..domain.refund import Refund
-    from ..ports import Change, Difference, EventStore
+    from ..ports import Change, Difference, EventStore, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +44,7 @@ class ReplayReport:
         refunds: how many refunds were folded.
         payments: how many payments were folded.
         differences: rows that were not what the log says; they are now.
-        set_aside: (stream, error) of each stream that cannot be read; its rows stay as they were.
+        set_aside: (stream, error) of each stream that cannot be read or folded; its rows stay as they were.
     """
 
     events: int
@@ -88,13 +98,22 @@ class _Folding:
 
     def changes(self) -> Iterator[Change]:
         """Yield the changes that make the views; the inbox first, since refunds adopt from it."""
-        for category, fold_one in (("inbox", self._inbox), ("payment", self._payment), ("refund", self._refund)):
+        for category, fold_one in (
+            ("inbox", self._inbox),
+            ("payment", self._payment),
+            ("refund", self._refund),
+        ):
             for stream in self._store.streams(category):
                 try:
                     # A stream is read to its end before any of its rows is made, so that a damaged one makes none.
                     yield from list(fold_one(stream))
+                except StoreError:
+                    raise
                 except CorruptLog as error:
                     self.set_aside.append((stream, f"{type(error).__name__}: {error}"))
+                    yield from self._as_live(category, stream)
+                except Exception as error:  # noqa: BLE001 - one stream that cannot be folded stops no other
+                    self.set_aside.append((stream, type(error).__name__))
                     yield from self._as_live(category, stream)
 
     def _inbox(self, stream: str) -> Iterator[Change]:
@@ -124,12 +143,7 @@ class _Folding:
         """Yield the rows of a stream that cannot be read as they stand: a person must look, nothing is thrown away."""
         name = stream.removeprefix(f"{category}-")
         if category == "refund":
-            row = self._store.row(REFUNDS, (name,))
-            if row is not None:
-                yield Upsert(REFUNDS, tuple(row[column] for column in REFUNDS.names()))
-                for kind in str(row["attention"]).split():
-                    yield Upsert(ATTENTION, (kind, name))
-                yield from _part_of_payment(row)
+            yield from self._refund_as_live(name)
         elif category == "inbox":
             for row in self._store.rows(INBOX, where={"gateway": name}):
                 yield Upsert(INBOX, tuple(row[column] for column in INBOX.names()))
@@ -138,11 +152,32 @@ class _Folding:
             for row in self._store.rows(PAYMENTS, where={"gateway": gateway, "payment_id": payment_id}):
                 yield Upsert(PAYMENTS, (gateway, payment_id, row["currency"], row["captured_minor"], 0, 0, 0))
 
+    def _refund_as_live(self, refund_id: str) -> Iterator[Change]:
+        row = self._store.row(REFUNDS, (refund_id,))
+        if row is None:
+            return
+        yield Upsert(REFUNDS, tuple(row[column] for column in REFUNDS.names()))
+        for kind in str(row["attention"]).split():
+            yield Upsert(ATTENTION, (kind, refund_id, row["sort_key"]))
+        yield from _part_of_payment(row)
+        for stream in self._store.streams("inbox"):
+            with suppress(CorruptLog):  # then the inbox stands as it was, too
+                yield from list(self._adopted(stream, row))
 
-def _part_of_payment(row: Any) -> Iterator[Change]:  # noqa: ANN401 - cells are str, int or None
+    def _adopted(self, stream: str, row: Row) -> Iterator[Change]:
+        """Yield the removal of the orphans that the refund of a row may have adopted, and that wait no longer."""
+        for recorded in decoded(self._store.read_stream(stream)):
+            orphan = recorded.event
+            if not isinstance(orphan, MessageOrphaned) or orphan.gateway != row["gateway"]:
+                continue
+            named = orphan.refund_id == row["refund_id"] or orphan.evidence.payment_id == row["payment_id"]
+            if named and self._store.row(INBOX, (orphan.key,)) is None:
+                yield Delete(INBOX, (orphan.key,))
+
+
+def _part_of_payment(row: Row) -> Iterator[Change]:
     if row["payment_id"] is None:
         return
-    taken = 0 if row["state"] in {State.FAILED, State.CLOSED} else row["amount_minor"]
     given_back = row["amount_minor"] if row["state"] == State.SUCCESS else 0
     key = (row["gateway"], row["payment_id"], row["currency"])
-    yield Upsert(PAYMENTS, (*key, None, taken, given_back, 1))
+    yield Upsert(PAYMENTS, (*key, None, row["reserved_minor"], given_back, 1))

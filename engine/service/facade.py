@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self
 
 from ..audit import history as timelines
 from ..audit.replay import replay
 from ..domain.attention import Attention
 from ..domain.events import RefundRequested
-from ..domain.identifiers import identifier, note
+from ..domain.identifiers import identifier
 from ..domain.message import Channel
-from ..domain.money import Money
-from ..domain.refund import decide_overdue, decide_resolution
 from ..domain.signals import State
-from ..errors import InvalidInput, PaymentNotFound, RefundNotFound, UnknownGateway
-from .importing import ingest
-from .journal import advanced, load_refund, refund_write, retried
+from ..errors import InvalidInput, UnknownGateway
+from . import arguments, finding
+from .deciding import Decider
+from .importing import Importer
 from .keeping import Keeper
+from .noticing import Moves
 from .recording import Recorder
 from .requesting import Requester
-from .views import ATTENTION, INBOX, PAYMENTS, REFUNDS, payment_view_of_row, refund_changes, refund_view, refund_view_of_row
+from .views import refund_view
 from .webhooks import WebhookReceiver
 
 if TYPE_CHECKING:
@@ -31,17 +30,14 @@ if TYPE_CHECKING:
 
     from ..audit.history import HistoryEntry
     from ..audit.replay import ReplayReport
-    from ..domain.events import Event
     from ..domain.message import Message
-    from ..domain.refund import Refund
+    from ..domain.money import Money
     from ..ports import Clock, Entropy, EventStore, Gateway, Row
     from .importing import IngestReport, LogLine
-    from .recording import MoveHook, Receipt
+    from .noticing import MoveHook
+    from .recording import Receipt
     from .views import PaymentView, RefundView
     from .webhooks import WebhookReply
-
-
-Choice = TypeVar("Choice", State, Attention, Channel)
 
 
 class RefundEngine(AbstractContextManager["RefundEngine"]):
@@ -59,18 +55,23 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         """Join a store and gateways; most callers use `open`.
 
         Args:
+            store: where everything is kept.
+            gateways: the adapters, each with its keys.
             clock: the only source of the time.
             entropy: the only source of random bytes.
-            on_move: called with refund id, state before and state after, once a change of state is durable.
+            on_move: called with refund id, state before and state after, once a change of state is durable; what
+                it raises is logged and undoes nothing.
         """
         self.store = store
         self.gateways: Mapping[str, Gateway] = {gateway.name: gateway for gateway in gateways}
-        self._clock = clock
         secrets = [secret for gateway in gateways for secret in gateway.secrets]
-        keeper = Keeper(secrets, entropy)
-        self._recorder = Recorder(store, keeper, clock, on_move)
+        keeper = self._keeper = Keeper(secrets, entropy)
+        moves = Moves(on_move)
+        self._recorder = Recorder(store, keeper, clock, moves)
         self._requester = Requester(store, keeper, clock, self._recorder)
-        self._webhooks = WebhookReceiver(self._recorder, clock)
+        self._decider = Decider(store, keeper, clock, self._recorder)
+        self._webhooks = WebhookReceiver(self._recorder, keeper, clock)
+        self._importer = Importer(store, self._record_line, keeper, moves)
         if store.views_stale:
             self.replay()
 
@@ -110,13 +111,17 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         store = composition.open_store(
             url, durability=durability, timeout_s=timeout_s, read_only=read_only, create=create
         )
-        return cls(
-            store,
-            composition.all_gateways() if gateways is None else gateways,
-            clock=clock or composition.system_clock,
-            entropy=entropy or composition.system_entropy,
-            on_move=on_move,
-        )
+        try:
+            return cls(
+                store,
+                composition.all_gateways() if gateways is None else gateways,
+                clock=clock or composition.system_clock,
+                entropy=entropy or composition.system_entropy,
+                on_move=on_move,
+            )
+        except BaseException:
+            store.close()
+            raise
 
     def close(self) -> None:
         """Close the store."""
@@ -136,7 +141,9 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         Raises:
             PaymentConflict: it is registered with another amount or currency.
         """
-        self._requester.register_payment(self._gateway(gateway), identifier("payment_id", payment_id), _money(captured))
+        self._requester.register_payment(
+            self._gateway(gateway), identifier("payment_id", payment_id), arguments.money(captured)
+        )
         return self.payment(gateway, payment_id)
 
     def request(
@@ -167,7 +174,7 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
             InvalidInput: an argument is wrong.
         """
         adapter = self._gateway(gateway)
-        money = _money(amount)
+        money = arguments.money(amount)
         asked = RefundRequested(
             gateway=gateway,
             refund_id=identifier("refund_id", refund_id),
@@ -175,7 +182,7 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
             amount_minor=money.minor,
             currency=money.currency,
             requested_by=None if requested_by is None else identifier("requested_by", requested_by),
-            reason=note("reason", reason) or None,
+            reason=self._keeper.note("reason", reason) or None,
         )
         self._requester.request(adapter, asked)
         return self.refund(refund_id)
@@ -209,15 +216,16 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
             RefundConflict: a request for a refund id that exists with other content.
         """
         adapter = self._gateway(gateway)
-        way = _channel(channel)
-        if message.received_at.tzinfo is None:
-            raise InvalidInput(f"received_at {message.received_at.isoformat()} needs an offset, such as +00:00")
+        way = arguments.member(Channel, "channel", channel)
+        given = arguments.message(message)
         named = None if refund_id is None else identifier("refund_id", refund_id)
         paid = None if payment_id is None else identifier("payment_id", payment_id)
-        verification = adapter.verify(way, message)
+        verification = self._recorder.verify(adapter, way, given)
         if way is Channel.REQUEST:
-            return self._requester.record_request(adapter, message, verification, refund_id=named, payment_id=paid)
-        return self._recorder.record(adapter, way, message, verification, refund_id=named, payment_id=paid)
+            return self._requester.record_request(
+                adapter, given, verification, refund_id=named, payment_id=paid
+            )
+        return self._recorder.record(adapter, way, given, verification, refund_id=named, payment_id=paid)
 
     def receive_webhook(self, gateway: str, headers: Mapping[str, str], body: bytes) -> WebhookReply:
         """Check, read and record a webhook, and say what to answer the gateway. Never raises.
@@ -225,7 +233,8 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         The reply is a 2xx only once the message is durable. Anyone can call a webhook's URL: without a configured
         key and a valid signature nothing is stored.
         """
-        return self._webhooks.receive(self.gateways.get(gateway), headers, body)
+        known = self.gateways.get(gateway) if isinstance(gateway, str) else None
+        return self._webhooks.receive(known, headers, body)
 
     def ingest(
         self,
@@ -240,8 +249,14 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
             lines: the raw lines, as a file opened in binary mode yields them.
             on_problem: called with the number and the reason of each line that cannot be used.
             on_progress: called with the number of bytes that became durable.
+
+        Raises:
+            InvalidInput: something that does not yield lines of bytes.
+            StoreError: the store failed; the batches before are durable, importing again continues.
         """
-        return ingest(self.store, self._record_line, lines, on_problem=on_problem, on_progress=on_progress)
+        if not callable(on_problem) or not (on_progress is None or callable(on_progress)):
+            raise InvalidInput("on_problem and on_progress must be callable")
+        return self._importer.ingest(lines, on_problem=on_problem, on_progress=on_progress)
 
     def _record_line(self, line: LogLine) -> Receipt:
         return self.record(
@@ -262,45 +277,13 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         Raises:
             RefundNotFound, InvalidInput, SelfApproval: as they say.
         """
-        try:
-            decided = State(outcome)
-        except ValueError:
-            raise InvalidInput(f"outcome {ascii(outcome)[:60]} is unknown; use success, failed or closed") from None
-        self._decide(refund_id, lambda refund: decide_resolution(refund, decided, actor, reason))
+        decided = arguments.member(State, "outcome", outcome)
+        self._decider.resolve(identifier("refund_id", refund_id), decided, actor, reason)
         return self.refund(refund_id)
 
     def mark_overdue(self) -> list[str]:
         """Raise `overdue` for each refund without an outcome within its gateway's window; return their ids."""
-        now = self._clock()
-        marked: list[str] = []
-        for state in (State.CREATED, State.RECEIVED):
-            rows = list(self.store.rows(REFUNDS, where={"state": str(state)}, order="sort_key"))
-            for view in map(refund_view_of_row, rows):
-                if Attention.OVERDUE in view.attention or view.gateway not in self.gateways:
-                    continue
-                window = timedelta(seconds=self.gateways[view.gateway].capabilities.outcome_window_s)
-                due_at = view.requested_at + window
-                if now > due_at and self._decide(view.refund_id, lambda refund, due=due_at: decide_overdue(refund, now, due)):
-                    marked.append(view.refund_id)
-        return marked
-
-    def _decide(self, refund_id: str, decide: Callable[[Refund], list[Event]]) -> bool:
-        now = self._clock()
-
-        def attempt() -> bool:
-            refund = load_refund(self.store, identifier("refund_id", refund_id))
-            if refund is None:
-                raise RefundNotFound(refund_id)
-            events = decide(refund)
-            if not events:
-                return False
-            after = advanced(refund, events, now)
-            write = refund_write(refund, refund_id, events, now)
-            appended = self.store.append(write, changes=refund_changes(refund, after))
-            self._recorder.receipt(appended, refund, after, Channel.OPERATOR)
-            return True
-
-        return retried(attempt)
+        return self._decider.mark_overdue(self.gateways)
 
     # ---- reading
 
@@ -310,7 +293,8 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         Raises:
             RefundNotFound: it is not in the log, or was not then.
         """
-        return refund_view(timelines.refund_as_of(self.store, identifier("refund_id", refund_id), as_of))
+        then = arguments.as_of(as_of)
+        return refund_view(timelines.refund_as_of(self.store, identifier("refund_id", refund_id), then))
 
     def history(self, refund_id: str) -> list[HistoryEntry]:
         """Return a refund's timeline: each event, and the state and attention after it.
@@ -334,55 +318,36 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         Raises:
             InvalidInput: an unknown state or attention, or a limit below 1.
         """
-        where: dict[str, str | int | None] = {}
+        where: dict[str, str] = {}
         if state is not None:
-            where["state"] = str(_member(State, "state", state))
+            where["state"] = str(arguments.member(State, "state", state))
         if gateway is not None:
-            where["gateway"] = gateway
+            where["gateway"] = identifier("gateway", gateway)
         if payment_id is not None:
-            where["payment_id"] = payment_id
-        if limit is not None and limit < 1:
-            raise InvalidInput(f"limit {limit} is below 1")
+            where["payment_id"] = identifier("payment_id", payment_id)
+        most = arguments.limit(limit)
         if attention is None:
-            return map(refund_view_of_row, self.store.rows(REFUNDS, where=where, order="sort_key", limit=limit))
-        return self._find_in_attention(_member(Attention, "attention", attention), where, limit)
-
-    def _find_in_attention(
-        self, kind: Attention, where: Mapping[str, str | int | None], limit: int | None
-    ) -> Iterator[RefundView]:
-        found = 0
-        for entry in self.store.rows(ATTENTION, where={"kind": str(kind)}):
-            row = self.store.row(REFUNDS, (entry["refund_id"],))
-            if row is not None and all(row[name] == value for name, value in where.items()):
-                yield refund_view_of_row(row)
-                found += 1
-                if found == limit:
-                    return
+            return finding.find(self.store, where, most)
+        kind = arguments.member(Attention, "attention", attention)
+        return finding.find_in_attention(self.store, kind, where, most)
 
     def needing_attention(self) -> Iterator[RefundView]:
         """Yield every refund a person should look at, once each, in the order of the refund ids."""
-        seen: str | None = None
-        for row in self.store.rows(ATTENTION, order="refund_id"):
-            if row["refund_id"] != seen:
-                seen = str(row["refund_id"])
-                found = self.store.row(REFUNDS, (seen,))
-                if found is not None:
-                    yield refund_view_of_row(found)
+        return finding.needing_attention(self.store)
 
     def payment(self, gateway: str, payment_id: str) -> PaymentView:
         """Return a payment with what its refunds take. Raises `PaymentNotFound`."""
-        for row in self.store.rows(PAYMENTS, where={"gateway": gateway, "payment_id": payment_id}):
-            return payment_view_of_row(row)
-        raise PaymentNotFound(gateway, payment_id)
+        return finding.payment(
+            self.store, identifier("gateway", gateway), identifier("payment_id", payment_id)
+        )
 
     def payments(self, *, over_refunded: bool = False) -> Iterator[PaymentView]:
         """Yield payments; with `over_refunded` only those whose refunds add up to more than was captured."""
-        views = map(payment_view_of_row, self.store.rows(PAYMENTS))
-        return (view for view in views if view.over_refunded or not over_refunded)
+        return finding.payments(self.store, over_refunded=over_refunded)
 
     def inbox(self) -> Iterator[Row]:
         """Yield the messages that are not part of a refund: `orphaned` and `quarantined`."""
-        return self.store.rows(INBOX)
+        return finding.inbox(self.store)
 
     # ---- audit
 
@@ -394,23 +359,7 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         return replay(self.store)
 
     def _gateway(self, name: str) -> Gateway:
-        if name not in self.gateways:
+        found = self.gateways.get(name) if isinstance(name, str) else None
+        if found is None:
             raise UnknownGateway(name, sorted(self.gateways))
-        return self.gateways[name]
-
-
-def _money(value: object) -> Money:
-    if not isinstance(value, Money):
-        raise InvalidInput(f"an amount must be Money, not {type(value).__name__}: Money.parse('10.00', 'HKD')")
-    return value
-
-
-def _channel(value: Channel | str) -> Channel:
-    return _member(Channel, "channel", value)
-
-
-def _member(kind: type[Choice], name: str, value: str) -> Choice:
-    try:
-        return kind(value)
-    except ValueError:
-        raise InvalidInput(f"{name} {ascii(value)[:60]} is unknown; use {', '.join(kind)}") from None
+        return found

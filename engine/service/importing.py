@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.identifiers import identifier
 from ..domain.message import Channel, Message
 from ..domain.strict_json import NotStrictJson, dumps, loads
-from ..errors import InvalidInput, RefoldError, StoreError, UnusableLine
+from ..errors import InvalidInput, RefoldError, StoreError, UnusableLine, shown
+from .arguments import moment
 from .recording import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..ports import EventStore
+    from .keeping import Keeper
+    from .noticing import Moves
     from .recording import Receipt
 
 MAX_LINE: Final = 4 * 1024 * 1024
 """Bytes of one line; longer ones are reported and skipped."""
 _BATCH: Final = 1_000
-"""Lines made durable together."""
+"""Lines made durable together; fewer where they are long."""
+_BATCH_BYTES: Final = 4 * MAX_LINE
 _CHANNELS: Final = (Channel.REQUEST, Channel.API_RESPONSE, Channel.POLL, Channel.WEBHOOK, Channel.REPORT)
 _RFC_3339: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
 )
 
 
@@ -66,62 +71,87 @@ class IngestReport:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def ingest(
-    store: EventStore,
-    record: Callable[[LogLine], Receipt],
-    lines: Iterable[bytes],
-    *,
-    on_problem: Callable[[int, str], None],
-    on_progress: Callable[[int], None] | None = None,
-) -> IngestReport:
-    """Record every usable line; report the others and go on.
+class Importer:
+    """Imports message logs into one store."""
 
-    Args:
-        record: records one line's message.
-        lines: the raw lines, as a file opened in binary mode yields them.
-        on_problem: called with line number (from 1) and reason for each line that cannot be used, and for each one
-            that was put into quarantine.
-        on_progress: called with the number of bytes read, after each batch is durable.
+    def __init__(
+        self, store: EventStore, record: Callable[[LogLine], Receipt], keeper: Keeper, moves: Moves
+    ) -> None:
+        """Make batches of lines durable in `store`; `record` records one line's message."""
+        self._store = store
+        self._record = record
+        self._keeper = keeper
+        self._moves = moves
 
-    Raises:
-        StoreError: the store failed; the batches before are durable, importing again continues.
-    """
-    report = IngestReport()
-    numbered = enumerate(lines, start=1)
-    while batch := list(islice(numbered, _BATCH)):
-        with store.batch():
-            for number, raw in batch:
-                _ingest_line(report, record, number, raw, on_problem)
-        if on_progress is not None:
-            on_progress(sum(len(raw) for _, raw in batch))
-    return report
+    def ingest(
+        self,
+        lines: Iterable[bytes],
+        *,
+        on_problem: Callable[[int, str], None],
+        on_progress: Callable[[int], None] | None = None,
+    ) -> IngestReport:
+        """Record every usable line; report the others and go on.
 
+        Args:
+            lines: the raw lines, as a file opened in binary mode yields them.
+            on_problem: called with line number (from 1) and reason for each line that cannot be used, and for each
+                one that was put into quarantine.
+            on_progress: called with the number of bytes read, after each batch is durable.
 
-def _ingest_line(
-    report: IngestReport,
-    record: Callable[[LogLine], Receipt],
-    number: int,
-    raw: bytes,
-    on_problem: Callable[[int, str], None],
-) -> None:
-    if not raw.strip():
-        return
-    report.lines += 1
-    try:
-        receipt = record(parse_line(number, raw))
-    except StoreError:
-        raise
-    except UnusableLine as error:
-        report.unusable += 1
-        on_problem(number, error.reason)
-    except RefoldError as error:
-        report.unusable += 1
-        on_problem(number, str(error))
-    else:
+        Raises:
+            InvalidInput: something that does not yield bytes.
+            StoreError: the store failed; the batches before are durable, importing again continues.
+        """
+        report = IngestReport()
+        for batch in _batches(lines):
+            with self._moves.held(), self._store.batch():
+                for number, raw in batch:
+                    self._line(report, number, raw, on_problem)
+            if on_progress is not None:
+                on_progress(sum(len(raw) for _, raw in batch))
+        return report
+
+    def _line(
+        self, report: IngestReport, number: int, raw: bytes, on_problem: Callable[[int, str], None]
+    ) -> None:
+        if not raw.strip():
+            return
+        report.lines += 1
+        try:
+            receipt = self._record(parse_line(number, raw))
+        except StoreError:
+            raise
+        except RefoldError as error:
+            report.unusable += 1
+            reason = error.reason if isinstance(error, UnusableLine) else str(error)
+            on_problem(number, self._keeper.text(reason))
+            return
         counted = _COUNTED[receipt.outcome]
         setattr(report, counted, getattr(report, counted) + 1)
         if receipt.outcome is Outcome.QUARANTINED:
             on_problem(number, f"quarantined: {receipt.reason}")
+
+
+def _batches(lines: Iterable[bytes]) -> Iterator[list[tuple[int, bytes]]]:
+    """Yield numbered lines in batches bounded by count and by size, so that memory does not grow with the file."""
+    try:
+        source = long_lines_cut(lines)
+    except TypeError:
+        raise InvalidInput(f"lines of bytes are needed, not {type(lines).__name__}") from None
+    batch: list[tuple[int, bytes]] = []
+    size = 0
+    for number, raw in enumerate(source, start=1):
+        if type(raw) is not bytes:
+            raise InvalidInput(
+                f"line {number} is {type(raw).__name__}, not bytes: open the file in binary mode"
+            )
+        batch.append((number, raw))
+        size += len(raw)
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 _COUNTED: Final = {
@@ -145,19 +175,22 @@ def parse_line(number: int, raw: bytes) -> LogLine:
         return _parse(raw)
     except NotStrictJson as error:
         raise UnusableLine(number, f"not strict JSON: {error}") from None
+    except RecursionError:
+        raise UnusableLine(number, "not strict JSON: it is nested too deeply") from None
     except InvalidInput as error:
         raise UnusableLine(number, str(error)) from None
 
 
 def _parse(raw: bytes) -> LogLine:
-    if len(raw) > MAX_LINE:
-        raise InvalidInput(f"{len(raw)} bytes, at most {MAX_LINE} are read")
-    fields = loads(raw.rstrip(b"\r\n"))
+    text = raw.rstrip(b"\r\n")
+    if len(text) > MAX_LINE:
+        raise InvalidInput(f"it is longer than {MAX_LINE} bytes")
+    fields = loads(text)
     if not isinstance(fields, dict):
         raise InvalidInput("a JSON object is needed")
-    gateway = _text(fields, "gateway", required=True)
-    channel = _channel(_text(fields, "channel", required=True))
-    received_at = _time(_text(fields, "received_at", required=True))
+    gateway = _text(fields, "gateway")
+    channel = _channel(_text(fields, "channel"))
+    received_at = _time(_text(fields, "received_at"))
     body, exact = _body(fields)
     return LogLine(
         gateway=gateway,
@@ -174,9 +207,9 @@ def _parse(raw: bytes) -> LogLine:
     )
 
 
-def _text(fields: Mapping[str, Any], name: str, *, required: bool) -> str:
+def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
-    if value is None and required:
+    if value is None:
         raise InvalidInput(f"field {name} is missing")
     if not isinstance(value, str):
         raise InvalidInput(f"field {name} must be a text, not {type(value).__name__}")
@@ -190,17 +223,15 @@ def _identifier(fields: Mapping[str, Any], name: str) -> str | None:
 def _channel(text: str) -> Channel:
     if text in _CHANNELS:
         return Channel(text)
-    raise InvalidInput(f"channel {ascii(text)[:60]} is unknown; use {', '.join(_CHANNELS)}")
+    raise InvalidInput(f"channel {shown(text)} is unknown; use {', '.join(_CHANNELS)}")
 
 
 def _time(text: str) -> datetime:
     if _RFC_3339.fullmatch(text):
-        try:
-            return datetime.fromisoformat(text.upper().replace("Z", "+00:00")).astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
+        with suppress(ValueError, OverflowError):
+            return moment("received_at", datetime.fromisoformat(text.upper()).astimezone(UTC))
     raise InvalidInput(
-        f"received_at {ascii(text)[:60]} is no RFC 3339 time with an offset, such as 2025-07-09T11:18:00+08:00"
+        f"received_at {shown(text)} is no RFC 3339 time with an offset, such as 2025-07-09T11:18:00+08:00"
     )
 
 
@@ -227,20 +258,18 @@ def _http_status(value: object) -> int | None:
         return None
     if type(value) is int and 100 <= value <= 599:  # noqa: PLR2004 - the range HTTP defines
         return value
-    raise InvalidInput(f"http_status {ascii(value)[:60]} is no HTTP status")
+    raise InvalidInput(f"http_status {shown(value)} is no HTTP status")
 
 
-def long_lines_cut(file: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a binary file; of one that is too long no more than shows that it is."""
-    readline = getattr(file, "readline", None)
-    if readline is None:
-        yield from file
-        return
+def long_lines_cut(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Return the lines of a binary file; of one that is too long no more than shows that it is."""
+    readline = getattr(lines, "readline", None)
+    return iter(lines) if readline is None else _lines_cut(readline)
+
+
+def _lines_cut(readline: Callable[[int], bytes]) -> Iterator[bytes]:
     while raw := readline(MAX_LINE + 1):
         yield raw
-        while len(raw) > MAX_LINE and not raw.endswith(b"\n"):
-            raw = readline(MAX_LINE)
-            if not raw:
-                return
-            if raw.endswith(b"\n"):
-                break
+        rest = raw
+        while len(rest) > MAX_LINE and not rest.endswith(b"\n"):
+            rest = readline(MAX_LINE + 1)

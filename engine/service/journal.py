@@ -9,12 +9,13 @@ from ..domain import refund as refunds
 from ..domain.events import Recorded, from_wire, time_of, time_text, to_wire
 from ..domain.lifecycle import check_move
 from ..domain.refund import evolve
-from ..errors import VersionConflict
+from ..errors import CorruptLog, EventUnreadable, StoreError, VersionConflict
 from ..ports import NewEvent, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
+
     from ..domain.events import Event
     from ..domain.payment import Payment
     from ..domain.refund import Refund
@@ -41,9 +42,17 @@ def inbox_stream(gateway: str) -> str:
 
 
 def decoded(stored: Iterable[StoredEvent]) -> Iterator[Recorded]:
-    """Yield stored events as the fold reads them. Raises `EventUnreadable`."""
+    """Yield stored events as the fold reads them. Raises `CorruptLog`."""
     for event in stored:
-        yield Recorded(event.position, event.version, time_of(event.time), from_wire(event.type, event.data))
+        try:
+            recorded = Recorded(
+                event.position, event.version, time_of(event.time), from_wire(event.type, event.data)
+            )
+        except CorruptLog:
+            raise
+        except Exception as error:
+            raise EventUnreadable(event.type, f"reading it raised {type(error).__name__}") from error
+        yield recorded
 
 
 def encoded(events: Iterable[Event], time: datetime) -> list[NewEvent]:
@@ -53,26 +62,47 @@ def encoded(events: Iterable[Event], time: datetime) -> list[NewEvent]:
 
 
 def load_refund(store: EventStore, refund_id: str) -> Refund | None:
-    """Fold a refund from its stream; None where it is not in the log."""
-    return refunds.fold(decoded(store.read_stream(refund_stream(refund_id))))
+    """Fold a refund from its stream; None where it is not in the log. Raises `CorruptLog`."""
+    stream = refund_stream(refund_id)
+    return folded(stream, lambda: refunds.fold(decoded(store.read_stream(stream))))
 
 
 def load_payment(store: EventStore, gateway: str, payment_id: str) -> Payment | None:
-    """Fold a payment from its stream; None where it is not in the log."""
-    return payments.fold(decoded(store.read_stream(payment_stream(gateway, payment_id))))
+    """Fold a payment from its stream; None where it is not in the log. Raises `CorruptLog`."""
+    stream = payment_stream(gateway, payment_id)
+    return folded(stream, lambda: payments.fold(decoded(store.read_stream(stream))))
 
 
-def advanced(refund: Refund | None, events: Sequence[Event], time: datetime) -> Refund:
+def folded(stream: str, fold: Callable[[], Result]) -> Result:
+    """Return what the fold of a stream returns.
+
+    Raises:
+        CorruptLog: whatever it raised; an event that cannot be folded is no mistake of the caller.
+    """
+    try:
+        return fold()
+    except (CorruptLog, StoreError):
+        raise
+    except Exception as error:
+        raise EventUnreadable(stream, f"folding it raised {type(error).__name__}") from error
+
+
+def advanced(refund: Refund | None, events: Sequence[Event], time: datetime, *, position: int = 0) -> Refund:
     """Fold events that are about to be appended, holding each move against the machine.
 
-    Positions are not known before the append; nothing the views need depends on them.
+    Args:
+        refund: what they were decided on.
+        events: what was decided.
+        time: when the fact reached us.
+        position: what later evidence may cite them by; their own is not known before the append, and nothing the
+            views need depends on it.
 
     Raises:
         IllegalMove: the lifecycle has no such move.
     """
     for event in events:
         version = refund.version + 1 if refund is not None else 1
-        after = evolve(refund, Recorded(0, version, time, event))
+        after = evolve(refund, Recorded(position, version, time, event))
         if refund is not None:
             _check(refund, after, event)
         refund = after
@@ -106,4 +136,3 @@ def retried(attempt: Callable[[], Result]) -> Result:
 def refund_write(refund: Refund | None, refund_id: str, events: Sequence[Event], time: datetime) -> Write:
     """Return the write of events to a refund's stream, guarded by the version they were decided on."""
     return Write(refund_stream(refund_id), refund.version if refund is not None else 0, encoded(events, time))
-

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, quote_plus
 
 from ..domain.events import MessageRef
-from ..domain.identifiers import displayed
+from ..domain.identifiers import displayed, note
 from ..domain.masking import mask_cards
 from ..ports import Body
 
@@ -19,45 +22,76 @@ if TYPE_CHECKING:
 
 _SALT_BYTES: Final = 16
 _KEPT_HEADERS: Final = frozenset(
-    {"authorization", "content-type", "date", "datetime", "idempotency-key", "keyid", "msgid", "retry-after", "signtype"}
+    {"authorization", "content-type", "date", "datetime", "idempotency-key", "keyid", "msgid"}
+    | {"retry-after", "signtype"}
 )
 """Headers worth keeping as evidence; all others (cookies, forwarding, tracing) are dropped."""
+_SIGNATURE: Final = re.compile(r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128}", re.ASCII)
+_KEY_BASED: Final = "key-based"
 _MASK: Final = "****"
 
 
 class Keeper:
-    """Turns messages into bodies that are safe to keep."""
+    """Turns messages and texts into what is safe to keep."""
 
     def __init__(self, secrets: Iterable[str], entropy: Entropy) -> None:
-        """Blank `secrets` wherever a message repeats them; salt with `entropy`."""
-        self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        """Blank `secrets` wherever a message repeats them, encoded or not; salt with `entropy`."""
+        forms = {form for secret in secrets if secret for form in _forms(secret)}
+        self._secrets = sorted(forms, key=lambda form: (-len(form), form))
         self._entropy = entropy
 
     def keep(self, message: Message) -> tuple[Body, MessageRef]:
         """Return the body to store and the reference the event carries; its size is that of the original bytes."""
-        content = self.blank(mask_cards(message.body))
+        content = self._safe(message.body)
         headers = json.dumps(self._headers(message), ensure_ascii=True, sort_keys=True)
         salt = self._entropy(_SALT_BYTES)
         digest = body_digest(salt, headers, content)
         reference = MessageRef(digest=digest, size=len(message.body), masked=content != message.body)
         return Body(digest, salt, headers, content), reference
 
-    def blank(self, raw: bytes) -> bytes:
-        """Return `raw` with every configured secret blanked."""
-        for secret in self._secrets:
-            raw = raw.replace(secret.encode(), _MASK.encode())
-        return raw
-
     def text(self, text: str) -> str:
         """Return a gateway's words as events and logs may carry them: displayable and masked."""
-        return self.blank(mask_cards(displayed(text).encode())).decode()
+        return self._safe(displayed(text).encode()).decode()
+
+    def note(self, name: str, value: object) -> str:
+        """Return a person's words as events may carry them: checked and masked. Raises `InvalidText`."""
+        return self._safe(note(name, value).encode()).decode()
+
+    def _safe(self, raw: bytes) -> bytes:
+        # Secrets first: one that holds something like a card number would not be found once that is masked.
+        for form in self._secrets:
+            if form in raw:
+                raw = raw.replace(form, _MASK.encode())
+        return mask_cards(raw)
 
     def _headers(self, message: Message) -> dict[str, str]:
-        kept = {name.lower(): value for name, value in message.headers.items() if name.lower() in _KEPT_HEADERS}
-        # Under sign type `Key-based` the Authorization header is the key itself.
-        if kept.get("signtype", "").lower() == "key-based":
+        named = {name.lower(): value for name, value in message.headers.items()}
+        kept = {name: self.text(value) for name, value in named.items() if name in _KEPT_HEADERS}
+        if "authorization" in kept and not _is_signature(named):
             kept["authorization"] = _MASK
-        return {name: self.text(value) for name, value in kept.items()}
+        return kept
+
+
+def _is_signature(headers: dict[str, str]) -> bool:
+    """Tell whether the Authorization header is a digest: of anything else (a token, the key itself) none is kept."""
+    key_based = headers.get("signtype", "").strip().lower() == _KEY_BASED
+    return not key_based and _SIGNATURE.fullmatch(headers["authorization"]) is not None
+
+
+def _forms(secret: str) -> set[bytes]:
+    """Return a secret as it stands, and as JSON, URLs, hexadecimal and base64 write it."""
+    raw = secret.encode()
+    encoded = (base64.b64encode(raw), base64.urlsafe_b64encode(raw))
+    texts = (
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(secret),
+        quote(secret, safe=""),
+        quote_plus(secret),
+        raw.hex(),
+        raw.hex().upper(),
+    )
+    return {raw, *(form.rstrip(b"=") for form in encoded), *(text.encode() for text in texts)}
 
 
 def body_digest(salt: bytes, headers: str, content: bytes) -> str:

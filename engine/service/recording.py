@@ -5,33 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import structlog
 
-from ..domain.events import EvidenceRecorded, MessageOrphaned, MessageQuarantined, RefundReserved, time_text
-from ..domain.evidence import Evidence, Hold, Trust
+from ..domain.events import time_text
+from ..domain.evidence import Evidence, Trust
 from ..domain.message import Channel
 from ..domain.refund import Arrival, decide_evidence
-from ..domain.signals import Signal
-from ..errors import InvalidInput, RefoldError, UnreadableMessage
+from ..domain.signals import Signal, State
+from ..errors import InvalidInput, InvalidSignature, RefoldError, UnreadableMessage
 from ..ports import Write
-from .journal import advanced, encoded, inbox_stream, load_refund, payment_stream, refund_stream, refund_write, retried
-from .views import REFUNDS, inbox_changes, refund_changes
+from .inbox import Fact, Inbox
+from .journal import advanced, load_payment, load_refund, payment_stream, refund_write, retried
+from .noticing import Moves, named
+from .reserving import plain_reservation
+from .views import REFUNDS, refund_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from ..domain.evidence import Verification
+    from ..domain.evidence import SentRefund, Verification
     from ..domain.message import Message
     from ..domain.refund import Refund
-    from ..domain.signals import State
-    from ..ports import Appended, Body, Clock, EventStore, Gateway
+    from ..ports import Appended, Clock, EventStore, Gateway
     from .keeping import Keeper
 
-    MoveHook = Callable[[str, State, State], None]
-    """Called with refund id, state before and state after."""
+_Read = TypeVar("_Read")
 
 _LATE_S: Final = 1.0
 """A fact appended more than this many seconds after it reached us carries when it was appended."""
@@ -66,15 +67,23 @@ class Receipt:
     reason: str = ""
 
 
+class _Place(NamedTuple):
+    """Which refund a message speaks of; `guard` fails an append where that may have changed since."""
+
+    refund_id: str
+    guard: Write | None = None
+
+
 class Recorder:
     """Records answers, polls, reports and webhooks; requests are recorded by `requesting`."""
 
-    def __init__(self, store: EventStore, keeper: Keeper, clock: Clock, on_move: MoveHook | None = None) -> None:
-        """Append to `store`; `on_move` is called after a refund's state changed, once it is durable."""
+    def __init__(self, store: EventStore, keeper: Keeper, clock: Clock, moves: Moves) -> None:
+        """Append to `store`; `moves` are told after a refund's state changed, once it is durable."""
         self._store = store
         self._keeper = keeper
         self._clock = clock
-        self._on_move = on_move
+        self._moves = moves
+        self._inbox = Inbox(store, keeper)
         self._log = structlog.get_logger("refold")
 
     def record(
@@ -90,6 +99,9 @@ class Recorder:
         """Append what an answer, poll, report or webhook says; once, however often it arrives.
 
         Args:
+            gateway: who sent it.
+            channel: how it reached us.
+            message: its bytes, headers and time.
             verification: what was checked about its signature.
             refund_id: our refund number, where the caller knows which refund was asked about.
             payment_id: the payment, likewise.
@@ -99,19 +111,82 @@ class Recorder:
             StoreError, CorruptLog: as they say.
         """
         try:
-            evidence = self.read(gateway, channel, message)
+            evidence = self._evidence(gateway, channel, message)
+            if evidence.payment_id is None:
+                evidence = replace(evidence, payment_id=payment_id)
+            fact = self._fact(gateway, channel, message, verification, evidence, refund_id=refund_id)
+            return retried(lambda: self._record(gateway, refund_id, fact))
         except UnreadableMessage as error:
             if channel is Channel.WEBHOOK and verification.trust is Trust.VERIFIED:
                 return self.quarantine(gateway, channel, message, verification, error.reason)
             raise
-        if payment_id is not None and evidence.payment_id is None:
-            evidence = replace(evidence, payment_id=payment_id)
-        found = refund_id or self._refund_named(gateway, evidence)
-        if found is None:
-            if channel is Channel.WEBHOOK and verification.trust is Trust.VERIFIED:
-                return self.quarantine(gateway, channel, message, verification, "it names no refund")
-            raise UnreadableMessage(gateway.name, "it names no refund; say which with refund_id")
-        key = message_key(gateway.name, channel, message, evidence, verification, found)
+
+    def quarantine(
+        self, gateway: Gateway, channel: Channel, message: Message, verification: Verification, reason: str
+    ) -> Receipt:
+        """Keep an authentic message that cannot be used, so that it is neither lost nor in the way of others."""
+        key = _digest("quarantined", gateway.name, channel, message.body)
+        appended, kept = self._inbox.quarantine(gateway.name, channel, message, verification, reason, key=key)
+        outcome = Outcome.DUPLICATE if appended.duplicate else Outcome.QUARANTINED
+        return Receipt(outcome=outcome, refund_id=None, position=appended.first, reason=kept)
+
+    # ---- asking the adapter
+
+    def verify(self, gateway: Gateway, channel: Channel, message: Message) -> Verification:
+        """Let the adapter check a signature.
+
+        Raises:
+            InvalidSignature: it does not verify, or the check itself failed.
+        """
+        try:
+            return gateway.verify(channel, message)
+        except RefoldError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an adapter that breaks must not break the others
+            self._log.error("adapter.error", gateway=gateway.name, channel=str(channel), **named(error))
+            raise InvalidSignature(gateway.name, f"the check raised {type(error).__name__}") from None
+
+    def read_request(self, gateway: Gateway, message: Message) -> SentRefund:
+        """Let the adapter read back one of our requests. Raises `UnreadableMessage`."""
+        return self._read(gateway, Channel.REQUEST, gateway.read_request, message)
+
+    def _evidence(self, gateway: Gateway, channel: Channel, message: Message) -> Evidence:
+        """Let the adapter read a message; an answer it breaks on leaves the outcome unknown."""
+        try:
+            evidence = self._read(gateway, channel, _reader(gateway, channel), message)
+        except _AdapterError as error:
+            if channel is Channel.WEBHOOK:
+                raise
+            evidence = Evidence(signal=Signal.UNCERTAIN, code=error.code, answered=False)
+        return replace(
+            evidence, detail=self._keeper.text(evidence.detail), code=self._keeper.text(evidence.code)
+        )
+
+    def _read(
+        self, gateway: Gateway, channel: Channel, reader: Callable[[Message], _Read], message: Message
+    ) -> _Read:
+        try:
+            return reader(message)
+        except UnreadableMessage as error:
+            raise UnreadableMessage(gateway.name, self._keeper.text(error.reason)) from None
+        except RefoldError as error:
+            raise UnreadableMessage(gateway.name, self._keeper.text(str(error))) from None
+        except Exception as error:  # noqa: BLE001 - an adapter that breaks must not break the others
+            self._log.error("adapter.error", gateway=gateway.name, channel=str(channel), **named(error))
+            raise _AdapterError(gateway.name, type(error).__name__) from None
+
+    # ---- appending
+
+    def _fact(
+        self,
+        gateway: Gateway,
+        channel: Channel,
+        message: Message,
+        verification: Verification,
+        evidence: Evidence,
+        *,
+        refund_id: str | None,
+    ) -> Fact:
         body, reference = self._keeper.keep(message)
         arrival = Arrival(
             channel=channel,
@@ -123,144 +198,56 @@ class Recorder:
             refund_reference=gateway.capabilities.refund_reference,
             absence=gateway.capabilities.absence,
         )
-        evidence = replace(evidence, detail=self._keeper.text(evidence.detail), code=self._keeper.text(evidence.code))
-        return retried(lambda: self._record(gateway, found, evidence, arrival, body, key))
+        said = _said(gateway.name, verification, evidence, refund_id)
+        sent = message_key(gateway.name, channel, message, refund_id or evidence.refund_id)
+        return Fact(evidence, arrival, body, said if channel is Channel.WEBHOOK else sent)
 
-    def read(self, gateway: Gateway, channel: Channel, message: Message) -> Evidence:
-        """Let the adapter read a message; whatever else it raises becomes a refusal or an unknown outcome."""
-        reader = _reader(gateway, channel)
-        try:
-            return reader(message)
-        except RefoldError:
-            raise
-        except Exception as error:
-            self._log.exception("adapter.error", gateway=gateway.name, channel=str(channel), error=type(error).__name__)
-            if channel is Channel.WEBHOOK:
-                raise UnreadableMessage(gateway.name, f"adapter_error {type(error).__name__}") from error
-            return Evidence(signal=Signal.UNCERTAIN, code=f"adapter_error={type(error).__name__}", answered=False)
-
-    def _refund_named(self, gateway: Gateway, evidence: Evidence) -> str | None:
-        name = gateway.name
-        if gateway.capabilities.refund_reference:
-            if evidence.refund_id is not None:
-                return evidence.refund_id
-        elif evidence.payment_id is not None:
-            where = {"gateway": name, "payment_id": evidence.payment_id}
-            ids = [str(row["refund_id"]) for row in self._store.rows(REFUNDS, where=where, order="sort_key")]
-            return ids[-1] if ids else evidence.refund_id
-        if evidence.gateway_refund_id is not None:
-            where = {"gateway": name, "gateway_refund_id": evidence.gateway_refund_id}
-            for row in self._store.rows(REFUNDS, where=where, limit=1):
-                return str(row["refund_id"])
-        return None
-
-    def _record(
-        self, gateway: Gateway, refund_id: str, evidence: Evidence, arrival: Arrival, body: Body, key: str
-    ) -> Receipt:
-        refund = load_refund(self._store, refund_id)
+    def _record(self, gateway: Gateway, refund_id: str | None, fact: Fact) -> Receipt:
+        place = _Place(refund_id) if refund_id is not None else self._place(gateway, fact.evidence)
+        refund = load_refund(self._store, place.refund_id)
         if refund is None or refund.gateway != gateway.name:
-            return self._orphan(gateway, refund, refund_id, evidence, arrival, body, key)
-        events = decide_evidence(refund, evidence, arrival)
-        after = advanced(refund, events, arrival.time)
-        writes = [refund_write(refund, refund_id, events, arrival.time)]
+            appended = self._inbox.orphan(gateway.name, place.refund_id, refund, fact, place.guard)
+            outcome = Outcome.DUPLICATE if appended.duplicate else Outcome.ORPHANED
+            return Receipt(outcome=outcome, refund_id=place.refund_id, position=appended.first)
+        time = fact.arrival.time
+        events = decide_evidence(refund, fact.evidence, fact.arrival)
+        after = advanced(refund, events, time)
+        writes = [refund_write(refund, refund.refund_id, events, time)]
         if refund.payment_id is None and after.payment_id is not None:
-            writes.append(self._late_reservation(after, arrival.time))
+            writes.append(plain_reservation(self._store, after, time))
         appended = self._store.append(
-            *writes, key=key, content=key, bodies=[body], changes=refund_changes(refund, after)
+            *writes,
+            key=fact.key,
+            content=fact.key,
+            bodies=[fact.body],
+            changes=refund_changes(refund, after),
         )
-        return self.receipt(appended, refund, after, arrival.channel)
+        return self.receipt(appended, refund, after, fact.arrival.channel)
 
-    def _late_reservation(self, refund: Refund, time: datetime) -> Write:
-        """Reserve a part of the payment a gateway has named, for a refund that was requested without it."""
-        payment_id = refund.payment_id or ""
-        stream = payment_stream(refund.gateway, payment_id)
-        event = RefundReserved(
-            gateway=refund.gateway,
-            payment_id=payment_id,
-            refund_id=refund.refund_id,
-            amount_minor=refund.amount.minor,
-            currency=refund.amount.currency,
-        )
-        return Write(stream, self._store.version(stream), encoded([event], time))
-
-    def _orphan(
-        self,
-        gateway: Gateway,
-        other: Refund | None,
-        refund_id: str,
-        evidence: Evidence,
-        arrival: Arrival,
-        body: Body,
-        key: str,
-    ) -> Receipt:
-        """Keep a message for a refund we do not know, unless the refund appears in this very moment."""
-        event = MessageOrphaned(
-            key=key,
-            gateway=gateway.name,
-            refund_id=refund_id,
-            stated_refund_id=evidence.refund_id,
-            signal=evidence.signal,
-            evidence=_as_stated(evidence, arrival),
-        )
-        appended = self._store.append(
-            Write(inbox_stream(gateway.name), None, encoded([event], arrival.time)),
-            Write(refund_stream(refund_id), other.version if other is not None else 0),
-            key=key,
-            content=key,
-            bodies=[body],
-            changes=inbox_changes(event, time_text(arrival.time)),
-        )
-        outcome = Outcome.DUPLICATE if appended.duplicate else Outcome.ORPHANED
-        self._log.info(
-            "message.orphaned",
-            refund_id=refund_id,
-            gateway=gateway.name,
-            channel=str(arrival.channel),
-            position=appended.first,
-            duplicate=appended.duplicate,
-        )
-        return Receipt(outcome=outcome, refund_id=refund_id, position=appended.first)
-
-    def quarantine(
-        self, gateway: Gateway, channel: Channel, message: Message, verification: Verification, reason: str
-    ) -> Receipt:
-        """Keep an authentic message that cannot be used, so that it is neither lost nor in the way of others."""
-        body, reference = self._keeper.keep(message)
-        key = _digest("quarantined", gateway.name, channel, message.body)
-        event = MessageQuarantined(
-            key=key,
-            gateway=gateway.name,
-            channel=channel,
-            reason=self._keeper.text(reason),
-            trust=verification.trust,
-            key_id=verification.key_id,
-            message=reference,
-        )
-        appended = self._store.append(
-            Write(inbox_stream(gateway.name), None, encoded([event], message.received_at)),
-            key=key,
-            content=key,
-            bodies=[body],
-            changes=inbox_changes(event, time_text(message.received_at)),
-        )
-        self._log.warning(
-            "message.quarantined",
-            gateway=gateway.name,
-            channel=str(channel),
-            position=appended.first,
-            reason=event.reason,
-            duplicate=appended.duplicate,
-        )
-        outcome = Outcome.DUPLICATE if appended.duplicate else Outcome.QUARANTINED
-        return Receipt(outcome=outcome, refund_id=None, position=appended.first, reason=event.reason)
+    def _place(self, gateway: Gateway, evidence: Evidence) -> _Place:
+        """Find the refund a message speaks of by what it names. Raises `UnreadableMessage`."""
+        if evidence.payment_id is not None and not gateway.capabilities.refund_reference:
+            payment = load_payment(self._store, gateway.name, evidence.payment_id)
+            if payment is not None and payment.refunds:
+                return _Place(list(payment.refunds)[-1])
+            version = payment.version if payment is not None else 0
+            guard = Write(payment_stream(gateway.name, evidence.payment_id), version)
+            return _Place(evidence.refund_id or evidence.payment_id, guard)
+        if evidence.refund_id is not None:
+            return _Place(evidence.refund_id)
+        if evidence.gateway_refund_id is not None:
+            where = {"gateway": gateway.name, "gateway_refund_id": evidence.gateway_refund_id}
+            for row in self._store.rows(REFUNDS, where=where, limit=1):
+                return _Place(str(row["refund_id"]))
+        raise UnreadableMessage(gateway.name, "it names no refund; say which with refund_id")
 
     def receipt(self, appended: Appended, before: Refund | None, after: Refund, channel: Channel) -> Receipt:
         """Log what was appended, tell the hook, and say what became of the message."""
         if appended.duplicate:
             after = load_refund(self._store, after.refund_id) or after
-        elif before is not None and before.state is not after.state and self._on_move is not None:
-            self._on_move(after.refund_id, before.state, after.state)
-        outcome = Outcome.DUPLICATE if appended.duplicate else Outcome.RECORDED
+        else:
+            known = before.state if before is not None else State.CREATED
+            self._moves.tell(after.refund_id, known, after.state)
         self._log.info(
             "refund.recorded",
             refund_id=after.refund_id,
@@ -270,18 +257,31 @@ class Recorder:
             state=str(after.state),
             duplicate=appended.duplicate,
         )
-        return Receipt(
-            outcome=outcome,
-            refund_id=after.refund_id,
-            position=appended.first,
-            state=after.state,
-            attention=tuple(sorted(map(str, after.attention))),
-        )
+        return standing(after, appended.first, Outcome.DUPLICATE if appended.duplicate else Outcome.RECORDED)
 
     def recorded_at(self, message: Message) -> datetime | None:
         """Return the present time where it is later than the message's: the log says when it was written."""
         now = self._clock()
         return now if abs((now - message.received_at).total_seconds()) > _LATE_S else None
+
+
+def standing(refund: Refund, position: int, outcome: Outcome) -> Receipt:
+    """Return the receipt of a message that is part of a refund."""
+    return Receipt(
+        outcome=outcome,
+        refund_id=refund.refund_id,
+        position=position,
+        state=refund.state,
+        attention=tuple(sorted(map(str, refund.attention))),
+    )
+
+
+class _AdapterError(UnreadableMessage):
+    """The adapter raised something it should not."""
+
+    def __init__(self, gateway: str, kind: str) -> None:
+        super().__init__(gateway, f"adapter_error {kind}")
+        self.code = f"adapter_error={kind}"
 
 
 def _reader(gateway: Gateway, channel: Channel) -> Callable[[Message], Evidence]:
@@ -294,53 +294,37 @@ def _reader(gateway: Gateway, channel: Channel) -> Callable[[Message], Evidence]
     raise InvalidInput(f"channel {channel} carries no evidence; use request() or resolve()")
 
 
-def message_key(
-    gateway: str,
-    channel: Channel,
-    message: Message,
-    evidence: Evidence | None,
-    verification: Verification,
-    refund_id: str,
-) -> str:
-    """Return what makes a message the same message.
+# ---- what makes a message the same message: what it names, never what we found for it
 
-    A webhook is the same when it says the same about the same object, whatever its time stamps (senders retry); any
-    other message when all of it is the same, its time included (each poll is a fact of its own).
-    """
-    if channel is Channel.WEBHOOK and evidence is not None:
-        said = (evidence.gateway_refund_id, evidence.code, evidence.amount_minor, evidence.currency, evidence.account)
-        return _digest("said", gateway, verification.trust, refund_id, evidence.refund_id, *said)
+
+def message_key(gateway: str, channel: Channel, message: Message, refund_id: str | None) -> str:
+    """Return the key of a message that is the same when all of it is, its time included: each poll is a fact."""
     headers = sorted(f"{name.lower()}:{value}" for name, value in message.headers.items())
+    time = time_text(message.received_at)
+    return _digest("sent", gateway, channel, time, message.http_status, refund_id, *headers, message.body)
+
+
+def _said(gateway: str, verification: Verification, evidence: Evidence, refund_id: str | None) -> str:
+    """Return the key of a webhook: it says the same about the same object, whatever its times (senders retry)."""
     return _digest(
-        "sent", gateway, channel, time_text(message.received_at), message.http_status, refund_id, *headers, message.body
+        "said",
+        gateway,
+        verification.trust,
+        refund_id or evidence.refund_id,
+        evidence.refund_id,
+        evidence.payment_id,
+        evidence.gateway_refund_id,
+        evidence.signal,
+        evidence.code,
+        evidence.amount_minor,
+        evidence.currency,
+        evidence.account,
     )
 
 
 def _digest(*parts: object) -> str:
     found = sha256()
     for part in parts:
-        raw = part if isinstance(part, bytes) else f"{type(part).__name__} {part}".encode(errors="surrogatepass")
+        raw = part if isinstance(part, bytes) else f"{type(part).__name__} {part}".encode()
         found.update(f"{len(raw)}:".encode() + raw)
     return found.hexdigest()
-
-
-def _as_stated(evidence: Evidence, arrival: Arrival) -> EvidenceRecorded:
-    return EvidenceRecorded(
-        channel=arrival.channel,
-        code=evidence.code,
-        amount_minor=evidence.amount_minor,
-        currency=evidence.currency,
-        account=evidence.account,
-        payment_id=evidence.payment_id,
-        gateway_refund_id=evidence.gateway_refund_id,
-        gateway_time=evidence.gateway_time,
-        detail=evidence.detail or None,
-        hold=evidence.hold if evidence.hold is not Hold.NONE else None,
-        unanswered=None if evidence.answered else True,
-        http_status=arrival.http_status,
-        trust=arrival.verification.trust,
-        key_id=arrival.verification.key_id,
-        message=arrival.message,
-        recorded_at=arrival.recorded_at,
-    )
-

@@ -5,45 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..domain.events import (
-    EvidenceRecorded,
-    MessageOrphaned,
-    PaymentRegistered,
-    RefundRequested,
-    RefundReserved,
-    SubmissionStarted,
-)
-from ..domain.evidence import Evidence, Hold, Verification
+from ..domain.events import PaymentRegistered, RefundRequested, SubmissionStarted
 from ..domain.message import Channel
-from ..domain.payment import decide_register, decide_reserve
-from ..domain.refund import Arrival, decide_evidence, decide_request
-from ..errors import CorruptLog, OverRefund, UnreadableMessage
-from ..ports import Delete, Write
-from .journal import (
-    advanced,
-    decoded,
-    encoded,
-    inbox_stream,
-    load_payment,
-    load_refund,
-    payment_stream,
-    refund_stream,
-    refund_write,
-    retried,
-)
-from .recording import Outcome, Receipt, message_key
-from .views import INBOX, payment_changes, refund_changes
+from ..domain.payment import decide_register
+from ..domain.refund import decide_request
+from ..errors import UnreadableMessage
+from ..ports import Write
+from .inbox import Inbox
+from .journal import advanced, encoded, load_payment, load_refund, payment_stream, refund_write, retried
+from .recording import Outcome, Receipt, message_key, standing
+from .reserving import guarded_reservation, plain_reservation
+from .views import payment_changes, refund_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from ..domain.events import Event
+    from ..domain.evidence import Verification
     from ..domain.message import Message
     from ..domain.money import Money
-    from ..domain.payment import Payment
     from ..domain.refund import Refund
-    from ..ports import Body, Change, Clock, EventStore, Gateway, NewEvent
+    from ..ports import Body, Clock, EventStore, Gateway
     from .keeping import Keeper
     from .recording import Recorder
 
@@ -53,14 +35,13 @@ class _Opening:
     """A refund to open, and how.
 
     Attributes:
-        guard: refuse it where the payment has not enough left; False for one that was already sent.
-        sent: the intent, where the request has left; with its kept body and idempotency key.
+        sent: the intent, where the request has left already: then the payment's guard cannot refuse it any more.
+        body: the kept body of that message, with its idempotency key.
     """
 
     gateway: Gateway
     asked: RefundRequested
     time: datetime
-    guard: bool
     sent: SubmissionStarted | None = None
     body: Body | None = None
     key: str | None = None
@@ -75,11 +56,15 @@ class Requester:
         self._keeper = keeper
         self._clock = clock
         self._recorder = recorder
+        self._inbox = Inbox(store, keeper)
 
     def register_payment(self, gateway: Gateway, payment_id: str, captured: Money) -> None:
         """Register what was captured of a payment; the same again changes nothing. Raises `PaymentConflict`."""
         event = PaymentRegistered(
-            gateway=gateway.name, payment_id=payment_id, captured_minor=captured.minor, currency=captured.currency
+            gateway=gateway.name,
+            payment_id=payment_id,
+            captured_minor=captured.minor,
+            currency=captured.currency,
         )
         stream = payment_stream(gateway.name, payment_id)
 
@@ -99,7 +84,7 @@ class Requester:
         Raises:
             RefundConflict, OverRefund, InvalidAmount: as they say; nothing was stored.
         """
-        opening = _Opening(gateway=gateway, asked=asked, time=self._clock(), guard=True)
+        opening = _Opening(gateway=gateway, asked=asked, time=self._clock())
         return retried(lambda: self._open(opening))
 
     def record_request(
@@ -119,7 +104,7 @@ class Requester:
             UnreadableMessage: it cannot be read, or lacks what a refund needs.
             RefundConflict: the refund id exists with other content.
         """
-        sent = gateway.read_request(message)
+        sent = self._recorder.read_request(gateway, message)
         if refund_id is not None and refund_id != sent.refund_id and gateway.capabilities.refund_reference:
             raise UnreadableMessage(gateway.name, f"it asks for refund {sent.refund_id}, not {refund_id}")
         named = refund_id if refund_id is not None else sent.refund_id
@@ -127,30 +112,26 @@ class Requester:
         amount = sent.amount or self._whole(gateway, paid)
         recorded_at = self._recorder.recorded_at(message)
         body, reference = self._keeper.keep(message)
-        key = message_key(gateway.name, Channel.REQUEST, message, None, verification, named)
+        asked = RefundRequested(
+            gateway=gateway.name,
+            refund_id=named,
+            payment_id=paid,
+            amount_minor=amount.minor,
+            currency=amount.currency,
+            account=sent.account,
+            reason=self._keeper.text(sent.reason) or None,
+            recorded_at=recorded_at,
+        )
+        intent = SubmissionStarted(
+            idempotency_key=named,
+            trust=verification.trust,
+            key_id=verification.key_id,
+            message=reference,
+            recorded_at=recorded_at,
+        )
+        key = message_key(gateway.name, Channel.REQUEST, message, named)
         opening = _Opening(
-            gateway=gateway,
-            asked=RefundRequested(
-                gateway=gateway.name,
-                refund_id=named,
-                payment_id=paid,
-                amount_minor=amount.minor,
-                currency=amount.currency,
-                account=sent.account,
-                reason=self._keeper.text(sent.reason) or None,
-                recorded_at=recorded_at,
-            ),
-            time=message.received_at,
-            guard=False,
-            sent=SubmissionStarted(
-                idempotency_key=named,
-                trust=verification.trust,
-                key_id=verification.key_id,
-                message=reference,
-                recorded_at=recorded_at,
-            ),
-            body=body,
-            key=key,
+            gateway=gateway, asked=asked, time=message.received_at, sent=intent, body=body, key=key
         )
         return retried(lambda: self._open(opening))
 
@@ -159,150 +140,53 @@ class Requester:
         payment = load_payment(self._store, gateway.name, payment_id) if payment_id is not None else None
         if payment is None or payment.captured is None:
             raise UnreadableMessage(
-                gateway.name, "it carries no amount, so it asks for the whole payment: register the payment first"
+                gateway.name,
+                "it carries no amount, so it asks for the whole payment: register the payment first",
             )
         return payment.captured
 
     def _open(self, opening: _Opening) -> Receipt:
-        asked, store = opening.asked, self._store
-        refund = load_refund(store, asked.refund_id)
-        events: list[Event] = decide_request(refund, asked)
+        refund = load_refund(self._store, opening.asked.refund_id)
+        events: list[Event] = decide_request(refund, opening.asked)
         if opening.sent is not None:
             events.append(opening.sent)
-        if refund is not None and not events:
-            return self._standing(refund)
-        after = advanced(refund, events, opening.time)
-        writes: list[Write] = []
-        changes: list[Change] = []
         if refund is None:
-            if asked.payment_id is not None:
-                writes.append(self._reservation(opening))
-            adopted = self._adopt(opening, after)
-            # Guards that no orphan of this refund arrives between looking for them and the append.
-            writes.append(Write(inbox_stream(asked.gateway), adopted.inbox_version))
-            changes += adopted.changes
-            after = adopted.refund
-            writes.append(_opening_write(opening, events, adopted.events))
-        else:
-            writes.append(refund_write(refund, asked.refund_id, events, opening.time))
-        appended = store.append(
-            *writes,
+            return self._open_new(opening, events)
+        if not events:
+            return standing(refund, refund.created_position, Outcome.DUPLICATE)
+        after = advanced(refund, events, opening.time)
+        write = refund_write(refund, refund.refund_id, events, opening.time)
+        appended = self._store.append(
+            write,
             key=opening.key,
             content=opening.key,
-            bodies=[opening.body] if opening.body is not None else [],
-            changes=[*refund_changes(refund, after), *changes],
+            bodies=_bodies(opening),
+            changes=refund_changes(refund, after),
         )
         return self._recorder.receipt(appended, refund, after, Channel.REQUEST)
 
-    def _standing(self, refund: Refund) -> Receipt:
-        return Receipt(
-            outcome=Outcome.DUPLICATE,
-            refund_id=refund.refund_id,
-            position=refund.created_position,
-            state=refund.state,
-            attention=tuple(sorted(map(str, refund.attention))),
+    def _open_new(self, opening: _Opening, events: list[Event]) -> Receipt:
+        asked = advanced(None, events, opening.time)
+        adopted = self._inbox.adopt(opening.gateway, asked)
+        after = adopted.refund
+        own = refund_write(None, after.refund_id, events, opening.time)
+        writes = [own._replace(events=[*own.events, *adopted.events]), adopted.guard]
+        if after.payment_id is not None:
+            writes.append(self._reservation(opening, after))
+        appended = self._store.append(
+            *writes,
+            key=opening.key,
+            content=opening.key,
+            bodies=_bodies(opening),
+            changes=[*refund_changes(None, after), *adopted.changes],
         )
+        return self._recorder.receipt(appended, None, after, Channel.REQUEST)
 
-    # ---- the payment's part
-
-    def _reservation(self, opening: _Opening) -> Write:
-        asked = opening.asked
-        payment_id = asked.payment_id or ""
-        payment = load_payment(self._store, asked.gateway, payment_id)
-        event = RefundReserved(
-            gateway=asked.gateway,
-            payment_id=payment_id,
-            refund_id=asked.refund_id,
-            amount_minor=asked.amount_minor,
-            currency=asked.currency,
-        )
-        taken = self._taken(payment) if opening.guard and payment is not None else 0
-        if opening.guard and taken and not opening.gateway.capabilities.several:
-            raise OverRefund(payment_id, asked.amount_minor, 0, asked.currency)
-        decided = decide_reserve(payment, event, taken, guard=opening.guard)
-        version = payment.version if payment is not None else 0
-        return Write(payment_stream(asked.gateway, payment_id), version, encoded(decided, opening.time))
-
-    def _taken(self, payment: Payment) -> int:
-        """Return what the payment's refunds hold, folded from their own streams."""
-        found = (load_refund(self._store, refund_id) for refund_id in payment.refunds)
-        return sum(refund.amount.minor for refund in found if refund is not None and refund.reserved)
-
-    # ---- what came before
-
-    def _adopt(self, opening: _Opening, refund: Refund) -> _Adopted:
-        """Take over the orphans that name this refund, in the order in which they arrived."""
-        gateway = opening.gateway
-        version = self._store.version(inbox_stream(gateway.name))
-        events: list[NewEvent] = []
-        changes: list[Change] = []
-        for orphan, time in self._orphans(gateway, refund) if version else ():
-            decided = decide_evidence(refund, _evidence_of(orphan), _arrival_of(gateway, orphan, time))
-            refund = advanced(refund, decided, time)
-            events += encoded(decided, time)
-            changes.append(Delete(INBOX, (orphan.key,)))
-        return _Adopted(refund, events, changes, version)
-
-    def _orphans(self, gateway: Gateway, refund: Refund) -> Iterator[tuple[MessageOrphaned, datetime]]:
-        wheres = [{"refund_id": refund.refund_id}]
-        if not gateway.capabilities.refund_reference and refund.payment_id is not None:
-            wheres.append({"payment_id": refund.payment_id})
-        keys = {
-            str(row["key"]): None
-            for where in wheres
-            for row in self._store.rows(INBOX, where={"gateway": gateway.name, "kind": "orphaned", **where})
-        }
-        found = [(settled.first, key) for key in keys if (settled := self._store.settle(key)) is not None]
-        for position, _ in sorted(found):
-            for recorded in decoded(self._store.read_category("inbox", after=position - 1)):
-                if not isinstance(recorded.event, MessageOrphaned):
-                    raise CorruptLog(f"position {position} holds no orphan, though the inbox names it")
-                yield recorded.event, recorded.time
-                break
+    def _reservation(self, opening: _Opening, refund: Refund) -> Write:
+        if opening.sent is not None or opening.asked.payment_id is None:
+            return plain_reservation(self._store, refund, opening.time)
+        return guarded_reservation(self._store, refund, opening.time, opening.gateway.capabilities)
 
 
-@dataclass(frozen=True, slots=True)
-class _Adopted:
-    refund: Refund
-    events: Sequence[NewEvent]
-    changes: Sequence[Change]
-    inbox_version: int
-
-
-def _opening_write(opening: _Opening, events: Sequence[Event], adopted: Sequence[NewEvent]) -> Write:
-    """Return the write that opens a refund's stream; what was adopted keeps the time it reached us."""
-    return Write(refund_stream(opening.asked.refund_id), 0, [*encoded(events, opening.time), *adopted])
-
-
-def _evidence_of(orphan: MessageOrphaned) -> Evidence:
-    stated = orphan.evidence
-    return Evidence(
-        signal=orphan.signal,
-        code=stated.code,
-        refund_id=orphan.stated_refund_id,
-        payment_id=stated.payment_id,
-        gateway_refund_id=stated.gateway_refund_id,
-        amount_minor=stated.amount_minor,
-        currency=stated.currency,
-        account=stated.account,
-        gateway_time=stated.gateway_time,
-        detail=stated.detail or "",
-        hold=stated.hold or Hold.NONE,
-        answered=not stated.unanswered,
-    )
-
-
-def _arrival_of(gateway: Gateway, orphan: MessageOrphaned, time: datetime) -> Arrival:
-    stated: EvidenceRecorded = orphan.evidence
-    return Arrival(
-        channel=stated.channel,
-        time=time,
-        verification=Verification(stated.trust, stated.key_id),
-        message=stated.message,
-        http_status=stated.http_status,
-        adopted_from=orphan.key,
-        recorded_at=stated.recorded_at,
-        refund_reference=gateway.capabilities.refund_reference,
-        absence=gateway.capabilities.absence,
-    )
-
+def _bodies(opening: _Opening) -> list[Body]:
+    return [] if opening.body is None else [opening.body]

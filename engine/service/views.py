@@ -27,6 +27,7 @@ REFUNDS: Final = View(
         Column("currency", str),
         Column("state", str),
         Column("attention", str),
+        Column("reserved_minor", int),
         Column("gateway_refund_id", str),
         Column("events", int),
         Column("requested_at", str),
@@ -36,9 +37,14 @@ REFUNDS: Final = View(
     key=("refund_id",),
     indexes=(("sort_key",), ("gateway", "payment_id"), ("gateway", "gateway_refund_id")),
 )
-"""One row a refund; `sort_key` orders by the time of the request."""
+"""One row a refund; `sort_key` orders by the time of the request, `reserved_minor` is what it takes of its payment."""
 
-ATTENTION: Final = View("attention", (Column("kind", str), Column("refund_id", str)), key=("kind", "refund_id"))
+ATTENTION: Final = View(
+    "attention",
+    (Column("kind", str), Column("refund_id", str), Column("sort_key", str)),
+    key=("kind", "refund_id"),
+    indexes=(("kind", "sort_key"),),
+)
 """One row a reason why a person should look at a refund."""
 
 PAYMENTS: Final = View(
@@ -191,6 +197,7 @@ def payment_view_of_row(row: Row) -> PaymentView:
 def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
     """Return what the events between two folds of one refund change."""
     requested_at = time_text(after.requested_at)
+    sort_key = f"{requested_at} {after.refund_id}"
     reasons = after.attention
     changes: list[Change] = [
         Upsert(
@@ -203,17 +210,20 @@ def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
                 after.amount.currency,
                 str(after.state),
                 " ".join(sorted(map(str, reasons))),
+                _taken(after),
                 after.gateway_refund_id,
                 after.version,
                 requested_at,
                 time_text(after.updated_at),
-                f"{requested_at} {after.refund_id}",
+                sort_key,
             ),
         )
     ]
     known = before.attention if before is not None else frozenset()
     if known != reasons:
-        changes += [Upsert(ATTENTION, (str(kind), after.refund_id)) for kind in sorted(reasons - known)]
+        changes += [
+            Upsert(ATTENTION, (str(kind), after.refund_id, sort_key)) for kind in sorted(reasons - known)
+        ]
         changes += [Delete(ATTENTION, (str(kind), after.refund_id)) for kind in sorted(known - reasons)]
     if after.payment_id is not None:
         changes += _payment_change(before, after)
@@ -248,13 +258,13 @@ def payment_changes(event: PaymentRegistered) -> list[Change]:
 
 def inbox_changes(event: MessageOrphaned | MessageQuarantined, received_at: str) -> list[Change]:
     """Return what a message that is not part of a refund changes."""
+    named: tuple[str | None, str | None, str]
     if isinstance(event, MessageOrphaned):
-        message, payment_id = event.evidence.message, event.evidence.payment_id
-        digest = message.digest if message is not None else None
-        row = (event.key, "orphaned", event.gateway, event.refund_id, payment_id, event.evidence.code)
+        stated = event.evidence
+        named = (event.refund_id, stated.payment_id, stated.code)
+        kind, message = "orphaned", stated.message
     else:
-        row = (event.key, "quarantined", event.gateway, None, None, event.reason)
-        digest = event.message.digest
-    return [Upsert(INBOX, (*row, received_at, digest))]
-
-
+        named = (None, None, event.reason)
+        kind, message = "quarantined", event.message
+    digest = message.digest if message is not None else None
+    return [Upsert(INBOX, (event.key, kind, event.gateway, *named, received_at, digest))]

@@ -10,7 +10,9 @@ import structlog
 
 from ..domain.evidence import Trust
 from ..domain.message import Channel, Message
-from ..errors import CorruptLog, InvalidInput, InvalidSignature, RefoldError, StaleMessage, Unauthentic
+from ..errors import InvalidSignature, RefoldError, StaleMessage, StoreError, VersionConflict
+from .arguments import are_headers
+from .noticing import named
 from .recording import Outcome
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..domain.evidence import Verification
     from ..ports import Clock, Gateway
+    from .keeping import Keeper
     from .recording import Receipt, Recorder
 
 MAX_BODY: Final = 256 * 1024
@@ -60,37 +63,52 @@ _RESULTS: Final = {
 class WebhookReceiver:
     """Checks, reads and records webhooks."""
 
-    def __init__(self, recorder: Recorder, clock: Clock) -> None:
-        """Record with `recorder`; hold signed times against `clock`."""
+    def __init__(self, recorder: Recorder, keeper: Keeper, clock: Clock) -> None:
+        """Record with `recorder`; log what `keeper` made safe; hold signed times against `clock`."""
         self._recorder = recorder
+        self._keeper = keeper
         self._clock = clock
         self._log = structlog.get_logger("refold")
 
     def receive(self, gateway: Gateway | None, headers: Mapping[str, str], body: bytes) -> WebhookReply:
         """Check, read and record one webhook, and say what to answer. Nothing is raised."""
-        refused = _refused_unread(gateway, headers, body)
-        if refused is not None or gateway is None:
-            return refused or _refusal(404, "unknown_gateway")
+        if gateway is None or gateway.capabilities.acknowledgement is None:
+            return _refusal(404, "unknown_gateway")
+        if type(body) is not bytes or not are_headers(headers):
+            self._log.error(
+                "webhook.refused", gateway=gateway.name, reason="no bytes, or no texts as headers"
+            )
+            return _refusal(400, "malformed")
+        refused = _refused_unread(headers, body)
+        if refused is not None:
+            self._log.warning("webhook.refused", gateway=gateway.name, reason=refused.result)
+            return refused
+        return self._answer(gateway, headers, body, gateway.capabilities.acknowledgement)
+
+    def _answer(
+        self, gateway: Gateway, headers: Mapping[str, str], body: bytes, acknowledgement: bytes
+    ) -> WebhookReply:
         message = Message(body=body, received_at=self._clock(), headers=dict(headers))
         try:
             verification = self._authenticated(gateway, message)
-        except (Unauthentic, InvalidInput) as error:
-            self._log.warning("webhook.refused", gateway=gateway.name, error=type(error).__name__, reason=str(error))
-            return _refusal(401, "unauthentic")
-        except Exception as error:
-            self._log.exception("adapter.error", gateway=gateway.name, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - what cannot be checked is not authentic
+            self._log.warning("webhook.refused", gateway=gateway.name, **self._described(error))
             return _refusal(401, "unauthentic")
         try:
             receipt = self._recorded(gateway, message, verification)
-        except Exception as error:
-            # Whatever went wrong, nothing is known to be durable: the gateway must send it again.
-            log = self._log.warning if isinstance(error, RefoldError) else self._log.exception
-            log("webhook.not_stored", gateway=gateway.name, error=type(error).__name__, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - nothing is known to be durable: it must be sent again
+            self._log.error("webhook.not_stored", gateway=gateway.name, **self._described(error))
             return _refusal(503, "not_stored", {"retry-after": str(RETRY_AFTER_S)})
-        return _accepted(gateway, receipt)
+        return WebhookReply(
+            status=200,
+            body=acknowledgement,
+            headers={"content-type": "text/plain; charset=utf-8"},
+            result=_RESULTS[receipt.outcome],
+            refund_id=receipt.refund_id,
+        )
 
     def _authenticated(self, gateway: Gateway, message: Message) -> Verification:
-        verification = gateway.verify(Channel.WEBHOOK, message)
+        verification = self._recorder.verify(gateway, Channel.WEBHOOK, message)
         if verification.trust is not Trust.VERIFIED:
             raise InvalidSignature(gateway.name, "a webhook needs a signature and a configured key")
         signed_at = gateway.signed_at(message)
@@ -104,37 +122,33 @@ class WebhookReceiver:
     def _recorded(self, gateway: Gateway, message: Message, verification: Verification) -> Receipt:
         try:
             return self._recorder.record(gateway, Channel.WEBHOOK, message, verification)
-        except CorruptLog as error:
-            # An authentic message is never dropped and never blocks others, whatever the state of its refund's log.
-            reason = f"its refund's log cannot be read: {type(error).__name__}"
+        except (StoreError, VersionConflict):
+            raise
+        except Exception as error:  # noqa: BLE001 - an authentic message is never dropped and never blocks others
+            self._log.error("webhook.unusable", gateway=gateway.name, **self._described(error))
+            reason = f"recording it raised {type(error).__name__}"
             return self._recorder.quarantine(gateway, Channel.WEBHOOK, message, verification, reason)
 
+    def _described(self, error: Exception) -> dict[str, str]:
+        if isinstance(error, RefoldError):
+            return {"error": type(error).__name__, "reason": self._keeper.text(str(error))}
+        return named(error)
 
-def _refused_unread(gateway: Gateway | None, headers: Mapping[str, str], body: bytes) -> WebhookReply | None:
-    if gateway is None or gateway.capabilities.acknowledgement is None:
-        return _refusal(404, "unknown_gateway")
+
+def _refused_unread(headers: Mapping[str, str], body: bytes) -> WebhookReply | None:
     if len(body) > MAX_BODY:
         return _refusal(413, "too_large")
     if len(headers) > MAX_HEADERS or any(len(value) > MAX_HEADER for value in headers.values()):
         return _refusal(401, "unauthentic")
-    encoding = next((value for name, value in headers.items() if name.lower() == "content-encoding"), "identity")
+    encoding = next(
+        (value for name, value in headers.items() if name.lower() == "content-encoding"), "identity"
+    )
     if encoding.strip().lower() not in {"", "identity"}:
         return _refusal(415, "encoded")
     return None
 
 
-def _accepted(gateway: Gateway, receipt: Receipt) -> WebhookReply:
-    return WebhookReply(
-        status=200,
-        body=gateway.capabilities.acknowledgement or b"",
-        headers={"content-type": "text/plain; charset=utf-8"},
-        result=_RESULTS[receipt.outcome],
-        refund_id=receipt.refund_id,
-    )
-
-
 def _refusal(status: int, result: str, more: Mapping[str, str] | None = None) -> WebhookReply:
     body = json.dumps({"status": result}).encode()
-    return WebhookReply(
-        status=status, body=body, headers={"content-type": "application/json", **(more or {})}, result=result
-    )
+    headers = {"content-type": "application/json", **(more or {})}
+    return WebhookReply(status=status, body=body, headers=headers, result=result)

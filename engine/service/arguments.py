@@ -1,0 +1,95 @@
+"""Arguments: what callers pass to the facade, checked before anything is looked up or stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from ..domain.attention import Attention
+from ..domain.message import Channel, Message
+from ..domain.money import Money
+from ..domain.signals import State
+from ..errors import InvalidInput, shown
+
+if TYPE_CHECKING:
+    from typing import Any
+
+Choice = TypeVar("Choice", State, Attention, Channel)
+
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9998
+"""Years at the edge of the calendar overflow when a window is added to them."""
+_MAX_LIMIT: Final = 2**63 - 1
+
+
+def money(value: object) -> Money:
+    """Return an amount. Raises `InvalidInput` for anything that is not `Money`."""
+    if not isinstance(value, Money):
+        raise InvalidInput(
+            f"an amount must be Money, not {type(value).__name__}: Money.parse('10.00', 'HKD')"
+        )
+    return value
+
+
+def member(kind: type[Choice], name: str, value: str) -> Choice:
+    """Return the member of a closed set. Raises `InvalidInput`, which lists them."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise InvalidInput(f"{name} {shown(value)} is unknown; use {', '.join(kind)}") from None
+
+
+def limit(value: object) -> int | None:
+    """Return how many to yield at most; None: all. Raises `InvalidInput` below 1."""
+    if value is None:
+        return None
+    if type(value) is not int or value < 1:
+        raise InvalidInput(f"limit {shown(value)} is not a whole number from 1")
+    return min(value, _MAX_LIMIT)
+
+
+def moment(name: str, value: object) -> datetime:
+    """Return a time with an offset in a year a message can have. Raises `InvalidInput`."""
+    if not isinstance(value, datetime):
+        raise InvalidInput(f"{name} must be a datetime, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise InvalidInput(f"{name} {value.isoformat()} needs an offset, such as +00:00")
+    if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        raise InvalidInput(f"{name} {value.isoformat()} is outside the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return value
+
+
+def as_of(value: object) -> int | datetime | None:
+    """Return a position or a moment; None: now. Raises `InvalidInput`."""
+    if value is None or isinstance(value, datetime):
+        return None if value is None else moment("as_of", value)
+    if type(value) is not int:
+        raise InvalidInput(f"as_of must be a position or a datetime, not {type(value).__name__}")
+    return value
+
+
+def message(value: object) -> Message:
+    """Return a message whose parts are what they should be. Raises `InvalidInput`."""
+    if not isinstance(value, Message):
+        raise InvalidInput(f"a Message is needed, not {type(value).__name__}")
+    untrusted: Any = value
+    if type(untrusted.body) is not bytes:
+        raise InvalidInput(f"a message's body must be bytes, not {type(untrusted.body).__name__}")
+    moment("received_at", untrusted.received_at)
+    if not are_headers(untrusted.headers):
+        raise InvalidInput("a message's headers must be a mapping of texts to texts")
+    if untrusted.http_status is not None and type(untrusted.http_status) is not int:
+        raise InvalidInput(f"http_status must be an int, not {type(untrusted.http_status).__name__}")
+    for name in ("method", "target"):
+        part = getattr(untrusted, name)
+        if part is not None and not isinstance(part, str):
+            raise InvalidInput(f"{name} must be a text, not {type(part).__name__}")
+    return value
+
+
+def are_headers(value: object) -> bool:
+    """Tell whether something is a mapping of texts to texts."""
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(text, str) for name, text in value.items()
+    )

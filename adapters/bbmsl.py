@@ -61,6 +61,7 @@ _CAPABILITIES: Final = Capabilities(
     amounts=AmountForm.MAJOR_NUMBER,
     acknowledgement=None,  # no refund webhook is documented
     webhook_retry_s=(),
+    refund_reference=False,  # an order has one refund: it is found by the order, whatever number the merchant gave it
 )
 _HOLD: Final = {Signal.REJECTED: Hold.UNTIL_QUERY}
 

@@ -139,7 +139,7 @@ class EvoSignature:
             InvalidSignature: a signature is present and no unexpired key verifies it.
         """
         authorization = message.header("Authorization")
-        if not self.keys or authorization is None:
+        if not self.keys or authorization is None or not message.exact:
             return UNVERIFIED
         if channel is Channel.WEBHOOK:
             method, target = "POST", ""

@@ -45,7 +45,10 @@ def capability_rows(capabilities: Capabilities) -> list[tuple[str, str]]:
         ("`not_found` proves a rejection", _absence(capabilities)),
         ("amounts are written as", str(capabilities.amounts)),
         ("a webhook is answered with", _acknowledgement(capabilities.acknowledgement)),
-        ("webhook attempts after", ", ".join(f"{delay} s" for delay in capabilities.webhook_retry_s) or _UNKNOWN),
+        (
+            "webhook attempts after",
+            ", ".join(f"{delay} s" for delay in capabilities.webhook_retry_s) or _UNKNOWN,
+        ),
     ]
 
 
@@ -60,7 +63,11 @@ def _answer(value: object, unit: str = "") -> str:
 
 def _absence(capabilities: Capabilities) -> str:
     rule = capabilities.absence
-    return "never" if rule is None else f"{rule.answers} times, {rule.apart_s} s apart, after an answered submission"
+    return (
+        "never"
+        if rule is None
+        else f"{rule.answers} times, {rule.apart_s} s apart, after an answered submission"
+    )
 
 
 def _acknowledgement(text: bytes | None) -> str:

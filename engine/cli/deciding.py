@@ -10,7 +10,7 @@ from ..domain.attention import Attention
 from ..domain.events import time_of
 from ..domain.money import major_text
 from ..domain.signals import TERMINAL, State
-from ..errors import InvalidInput, shown
+from ..errors import CorruptLog, InvalidInput, shown
 from .output import plain
 from .rendering import case, headline, moment
 from .session import AsJson, Db, RefundId, session
@@ -19,6 +19,7 @@ from .words import ATTENTION, ATTENTION_STYLE, INBOX
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..audit.history import HistoryEntry
     from ..ports import Row
     from ..service.facade import RefundEngine
     from ..service.views import PaymentView
@@ -44,35 +45,36 @@ def attention(
                 current.output.note(f"overdue now: {refund_id}")
         if as_json:
             _print_json(engine, current.output)
-        else:
-            show_attention(engine, current.output)
+        elif not show_attention(engine, current.output):
+            raise typer.Exit(5)
 
 
-def show_attention(engine: RefundEngine, output: Output) -> None:
-    """Print every case that needs a person, with the reasons in words."""
-    refunds = _cases(engine, output)
-    payments = 0
+def show_attention(engine: RefundEngine, output: Output) -> bool:
+    """Print every case that needs a person, with the reasons in words; return whether every log could be read."""
+    refunds, readable = 0, True
+    for view in engine.needing_attention():
+        refunds += 1
+        entries: list[HistoryEntry] = []
+        try:
+            entries = engine.history(view.refund_id)
+        except CorruptLog as error:
+            readable = False
+            output.error(error)
+        for line in case(view, entries, output.out.width):
+            output.show(line)
+        output.say()
+    others = 0
     for payment in engine.payments(over_refunded=True):
-        payments += 1
+        others += 1
         _show_payment(payment, output)
-    waiting = 0
     for row in engine.inbox():
-        waiting += 1
+        others += 1
         _show_message(row, output)
     if refunds:
         output.say("Decide with: refold resolve REFUND success|failed|closed --actor YOU --reason WHY", "dim")
-    if not refunds + payments + waiting:
+    elif not others:
         output.say("Nothing needs a person.")
-
-
-def _cases(engine: RefundEngine, output: Output) -> int:
-    count = 0
-    for view in engine.needing_attention():
-        count += 1
-        for line in case(engine, view, output.out.width):
-            output.show(line)
-        output.say()
-    return count
+    return readable
 
 
 def _show_payment(payment: PaymentView, output: Output) -> None:

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from ..domain.attention import Attention
 from ..domain.signals import State
-from ..errors import CorruptLog
 from .output import PROSE, plain, wrapped
 from .tables import Cell, Column, cell, fields, table
 from .words import ATTENTION, ATTENTION_STYLE, STATE_STYLE
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ..audit.history import HistoryEntry
-    from ..service.facade import RefundEngine
     from ..service.views import RefundView
 
 _PAGE: Final = 500
@@ -138,22 +136,19 @@ def _came(entry: HistoryEntry, before: State | None) -> Text:
 # ---- cases for a person -----------------------------------------------------------------------------------------
 
 
-def case(engine: RefundEngine, view: RefundView, width: int) -> Iterator[Text]:
+def case(view: RefundView, entries: Iterable[HistoryEntry], width: int) -> Iterator[Text]:
     """Yield the lines that explain why a person should look at a refund: what it means, what raised it, what to do."""
     yield headline(view)
-    try:
-        raised = _raised(engine.history(view.refund_id))
-    except CorruptLog as error:
-        yield Text(f"  its log cannot be read: {plain(error)}", "red")
-        raised = {}
+    raised = _raised(entries)
+    narrow = min(width, PROSE)
     for kind in view.attention:
         explanation = ATTENTION[Attention(kind)]
-        yield from map(Text, wrapped(f"{kind}: {explanation.means}", min(width, PROSE), "  "))
+        yield from map(Text, wrapped(f"{kind}: {explanation.means}", narrow, "  "))
         entry = raised.get(kind)
         if entry is not None:
             said = f"{moment(entry.time)} {entry.channel or 'refold'}: {entry.says}"
-            yield from (Text(line, "dim") for line in wrapped(said, min(width, PROSE), "    "))
-        yield from (Text(line) for line in wrapped(f"> {explanation.do}", min(width, PROSE), "    "))
+            yield from (Text(line, "dim") for line in wrapped(said, narrow, "    "))
+        yield from map(Text, wrapped(f"> {explanation.do}", narrow, "    "))
 
 
 def _raised(entries: Iterable[HistoryEntry]) -> dict[str, HistoryEntry]:

@@ -122,9 +122,21 @@ class Reading(StoreScenery):
             tracemalloc.stop()
         assert peak < 2_000_000
 
-    def test_arguments_no_log_can_have_are_no_reason_to_fail_otherwise(self) -> None:
-        """Odd names are streams that do not exist."""
-        for name in ("", "refund", "\u6f22", "refund-%", "refund-_", "refund-' OR 1=1 --"):
+    def test_a_name_is_never_a_pattern(self) -> None:
+        """Odd names are those of streams and categories that do not exist."""
+        self.append_alike()
+        for name in (
+            "",
+            "refun_",
+            "REFUND",
+            "%",
+            "*",
+            "\u6f22",
+            "refund-%",
+            "refund-_",
+            "refund-*",
+            "x' OR 1=1 --",
+        ):
             assert self.store.version(name) == 0
             assert list(self.store.read_stream(name)) == []
             assert list(self.store.read_category(name)) == []

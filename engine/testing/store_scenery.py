@@ -81,6 +81,8 @@ def raised(
         got = call(*args, **kwargs)
     except kind as error:
         return error
+    except Exception as error:
+        raise AssertionError(f"{kind.__name__} was to be raised, not {error!r}") from error
     raise AssertionError(f"{kind.__name__} was to be raised; the call returned {got!r}")
 
 

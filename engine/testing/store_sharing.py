@@ -229,6 +229,7 @@ class Sharing(StoreScenery):
             with self.store.batch():
                 self.store.append(Write("refund-a", 0, [event()]))
                 other = pool.submit(self.store.append, Write("refund-b", 0, [event()]))
+                wait([other], timeout=0.2)  # a store that lets it in shall have the time
                 self.store.append(Write("refund-a", 1, [event()]))
             assert other.result() == Appended(3, 3)
 

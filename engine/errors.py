@@ -43,6 +43,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .domain.masking import mask_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -87,12 +89,14 @@ __all__ = [
 ]
 
 _SHOWN = 60
+_LOOKED_AT = 10 * _SHOWN
 
 
 def shown(value: object) -> str:
-    """Return `value` as an error message may show it: escaped, and cut after 60 characters."""
+    """Return `value` as an error message may show it: escaped, card numbers masked, and cut after 60 characters."""
     text = ascii(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+    masked = mask_text(text[:_LOOKED_AT])
+    return masked if len(text) <= _SHOWN else f"{masked[:_SHOWN]}… ({len(text)} characters)"
 
 
 class RefoldError(Exception):

@@ -24,7 +24,7 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One HTTP message of a gateway, in either direction.
+    """One HTTP message of a gateway, in either direction. Body and headers hold secrets: its repr shows neither.
 
     Attributes:
         body: the exact bytes, as a signature covers them.
@@ -36,9 +36,9 @@ class Message:
         exact: False where the bytes were made from a parsed body, so that no signature over bytes can be checked.
     """
 
-    body: bytes
+    body: bytes = field(repr=False)
     received_at: datetime
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     http_status: int | None = None
     method: str | None = None
     target: str | None = None
@@ -57,11 +57,13 @@ class Message:
 class HttpRequest:
     """A request ready to be sent: nothing may be added or re-serialised, the signature covers these bytes.
 
+    Its repr shows neither headers nor body: under some signature types a header is the key itself.
+
     Attributes:
         target: path and query; the host is configuration.
     """
 
     method: str
     target: str
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)

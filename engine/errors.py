@@ -1,42 +1,42 @@
-"""Every error refold raises on purpose, as one tree split by what the caller can do.
+r"""Every error refold raises on purpose, as one tree split by what the caller can do.
 
-    RefoldError
-    ├── InvalidInput                 the call or the message is wrong: correct it and call again
-    │   ├── InvalidAmount            not an amount of money in minor units, or too precise for its currency
-    │   ├── InvalidIdentifier        an id outside ^[\\x21-\\x7e]{1,128}$
-    │   ├── InvalidText              a note or reason that cannot be kept
-    │   ├── InvalidSetting           a URL, key or option that cannot be used
-    │   ├── UnknownGateway           no adapter of that name is configured
-    │   ├── UnreadableMessage        the bytes are not what the gateway documents
-    │   └── UnusableLine             one line of a message log; carries its number
-    ├── NotFound                     what was named is not in the log
-    │   ├── RefundNotFound
-    │   ├── PaymentNotFound
-    │   └── MessageNotFound          the body was erased or never kept
-    ├── Refused                      well-formed, and the answer is no: nothing was stored
-    │   ├── RefundConflict           the refund id exists with other content
-    │   ├── PaymentConflict          the payment is registered with other content
-    │   ├── OverRefund               more than the payment has left
-    │   ├── SelfApproval             the person who asked for a refund may not decide it
-    │   ├── VersionConflict          another writer was first: read again and decide again
-    │   └── KeyReuse                 the idempotency key stands for other content
-    ├── Unauthentic                  the message does not prove where it comes from: never appended
-    │   ├── InvalidSignature
-    │   └── StaleMessage             signed too long ago, or in the future
-    ├── StoreError                   the store cannot do it now: nothing was stored, retry with the same ids
-    │   ├── StoreBusy
-    │   ├── StoreFull
-    │   ├── StoreReadOnly
-    │   ├── StoreUnavailable
-    │   ├── StoreClosed
-    │   ├── UnsafeDurability         the store would lose acknowledged events in a power cut
-    │   ├── SchemaTooNew             written by a newer refold: upgrade
-    │   └── OutcomeUnknown           the commit may or may not have happened: read the key again
-    └── CorruptLog                   the log is damaged or not understood: stop moving money on it
-        ├── EventCorrupt             stored bytes do not match their digest
-        ├── EventMissing             a position or version is not there
-        ├── EventUnreadable          no model reads this event type and version
-        └── IllegalMove              the log asks for a move the lifecycle does not have
+RefoldError
+├── InvalidInput                 the call or the message is wrong: correct it and call again
+│   ├── InvalidAmount            not an amount of money in minor units, or too precise for its currency
+│   ├── InvalidIdentifier        an id outside ^[\x21-\x7e]{1,128}$
+│   ├── InvalidText              a note or reason that cannot be kept
+│   ├── InvalidSetting           a URL, key or option that cannot be used
+│   ├── UnknownGateway           no adapter of that name is configured
+│   ├── UnreadableMessage        the bytes are not what the gateway documents
+│   └── UnusableLine             one line of a message log; carries its number
+├── NotFound                     what was named is not in the log
+│   ├── RefundNotFound
+│   ├── PaymentNotFound
+│   └── MessageNotFound          the body was erased or never kept
+├── Refused                      well-formed, and the answer is no: nothing was stored
+│   ├── RefundConflict           the refund id exists with other content
+│   ├── PaymentConflict          the payment is registered with other content
+│   ├── OverRefund               more than the payment has left
+│   ├── SelfApproval             the person who asked for a refund may not decide it
+│   ├── VersionConflict          another writer was first: read again and decide again
+│   └── KeyReuse                 the idempotency key stands for other content
+├── Unauthentic                  the message does not prove where it comes from: never appended
+│   ├── InvalidSignature
+│   └── StaleMessage             signed too long ago, or in the future
+├── StoreError                   the store cannot do it now: nothing was stored, retry with the same ids
+│   ├── StoreBusy
+│   ├── StoreFull
+│   ├── StoreReadOnly
+│   ├── StoreUnavailable
+│   ├── StoreClosed
+│   ├── UnsafeDurability         the store would lose acknowledged events in a power cut
+│   ├── SchemaTooNew             written by a newer refold: upgrade
+│   └── OutcomeUnknown           the commit may or may not have happened: read the key again
+└── CorruptLog                   the log is damaged or not understood: stop moving money on it
+    ├── EventCorrupt             stored bytes do not match their digest
+    ├── EventMissing             a position or version is not there
+    ├── EventUnreadable          no model reads this event type and version
+    └── IllegalMove              the log asks for a move the lifecycle does not have
 """
 
 from __future__ import annotations
@@ -94,13 +94,19 @@ _LOOKED_AT = 10 * _SHOWN
 
 def shown(value: object) -> str:
     """Return `value` as an error message may show it: escaped, card numbers masked, and cut after 60 characters."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except (ValueError, RecursionError):  # an int of thousands of digits, lists in lists in lists
+        text = f"({type(value).__name__} that cannot be shown)"
     masked = mask_text(text[:_LOOKED_AT])
     return masked if len(text) <= _SHOWN else f"{masked[:_SHOWN]}… ({len(text)} characters)"
 
 
 class RefoldError(Exception):
-    """Base of every error refold raises on purpose."""
+    """Base of every error refold raises on purpose; its message holds no full card number."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(mask_text(message))
 
 
 class InvalidInput(RefoldError):
@@ -119,7 +125,7 @@ class InvalidIdentifier(InvalidInput):
     """`value` cannot be an identifier of kind `name`."""
 
     def __init__(self, name: str, value: object) -> None:
-        super().__init__(f"{name} {shown(value)} refused: 1 to 128 printable ASCII characters without blanks are needed")
+        super().__init__(f"{name} {shown(value)} refused: 1 to 128 printable ASCII characters, no blanks")
         self.name = name
 
 
@@ -191,7 +197,7 @@ class MessageNotFound(NotFound):
     """The message body of that digest was erased or never kept."""
 
     def __init__(self, digest: str) -> None:
-        super().__init__(f"no message body of digest {digest} is kept: it was erased, or belongs to another store")
+        super().__init__(f"no message body of digest {digest} is kept: erased, or of another store")
         self.digest = digest
 
 
@@ -204,7 +210,7 @@ class RefundConflict(Refused):
 
     def __init__(self, refund_id: str, differences: Sequence[tuple[str, str, str]]) -> None:
         listed = "; ".join(f"{name} is {stored}, given {given}" for name, stored, given in differences)
-        super().__init__(f"refund {shown(refund_id)} exists with other content: {listed}; use a new refund id")
+        super().__init__(f"refund {shown(refund_id)} exists otherwise: {listed}; use a new refund id")
         self.refund_id = refund_id
         self.differences = tuple(differences)
 
@@ -276,7 +282,7 @@ class StaleMessage(Unauthentic):
     """The signed time of the message is `offset_s` seconds away from now (negative: in the past)."""
 
     def __init__(self, gateway: str, offset_s: float, tolerance_s: int) -> None:
-        super().__init__(f"{gateway} message signed {offset_s:+.0f} s from now; at most {tolerance_s} s are accepted")
+        super().__init__(f"{gateway} message signed {offset_s:+.0f} s from now; {tolerance_s} s are accepted")
         self.gateway = gateway
         self.offset_s = offset_s
 
@@ -334,7 +340,7 @@ class SchemaTooNew(StoreError):
     """The store was written by a newer refold; `found` and `known` are schema numbers."""
 
     def __init__(self, found: int, known: int) -> None:
-        super().__init__(f"store schema {found} is newer than this refold knows ({known}); upgrade refold. No write was made")
+        super().__init__(f"store schema {found} is newer than {known}, all this refold knows: upgrade it")
         self.found = found
         self.known = known
 
@@ -344,7 +350,7 @@ class OutcomeUnknown(StoreError):
 
     def __init__(self, key: str | None) -> None:
         named = f"settle key {shown(key)}" if key else "read the streams again"
-        super().__init__(f"the commit was interrupted and may or may not have happened: {named} before anything else")
+        super().__init__(f"the commit may or may not have happened: {named} before anything else")
         self.key = key
 
 
@@ -356,7 +362,7 @@ class EventCorrupt(CorruptLog):
     """The stored bytes of the event at `position` do not match their digest (lower-case hex SHA-256)."""
 
     def __init__(self, position: int, stream: str, stored: str, computed: str) -> None:
-        super().__init__(f"event {position} ({stream}) is damaged: stored digest {stored}, computed {computed}")
+        super().__init__(f"event {position} ({stream}) is damaged: digest {stored}, computed {computed}")
         self.position = position
         self.stream = stream
 

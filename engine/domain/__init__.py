@@ -1,1 +1,1 @@
-"""The domain, pure: money, signals and evidence, the lifecycle, events, refund and payment. No I/O, clock, ids or logs."""
+"""The domain, pure: money, signals, the lifecycle, events, refund and payment. No I/O, clock, ids or logs."""

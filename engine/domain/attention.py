@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from .evidence import Hold
+from .signals import OUTCOME_BITS, UNSETTLED, State, conflicting, contradicting
+
+if TYPE_CHECKING:
+    from .refund import Refund
 
 
 class Attention(StrEnum):
@@ -24,3 +31,20 @@ class Attention(StrEnum):
     """the schedule of queries ended without an outcome"""
     OVER_REFUNDED = "over_refunded"
     """the refunds of a payment not known to have failed add up to more than was captured"""
+
+
+def attention_of(refund: Refund) -> frozenset[Attention]:
+    """Return why a person should look at the refund."""
+    mask, decided, unsettled = refund.mask, refund.resolution, refund.state in UNSETTLED
+    unseen = mask & OUTCOME_BITS & ~decided.seen_mask if decided is not None else 0
+    hidden = decided is None and refund.state is State.CLOSED and refund.hold is Hold.UNTIL_RECONCILED
+    raised = {
+        Attention.IN_DOUBT: decided is None and refund.submitted and not mask,
+        Attention.CONFLICT: bool(unseen) or (decided is None and conflicting(mask)),
+        Attention.CONTRADICTED: decided is None and contradicting(mask),
+        Attention.MISMATCH: refund.mismatched,
+        Attention.UNRECOGNISED: refund.unrecognised,
+        Attention.OVERDUE: (unsettled and refund.overdue) or (hidden and not refund.reconciled),
+        Attention.POLLING_EXHAUSTED: unsettled and refund.exhausted,
+    }
+    return frozenset(reason for reason, holds in raised.items() if holds)

@@ -15,13 +15,14 @@ from ..errors import EventUnreadable
 from .evidence import Hold, Trust
 from .message import Channel
 from .money import MAX_MINOR
-from .signals import Signal, State
+from .signals import ALL_BITS, Signal, State
 from .strict_json import NotStrictJson, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MinorUnits = Annotated[int, Field(strict=True, gt=0, le=MAX_MINOR)]
+Whole = Annotated[int, Field(strict=True, ge=0)]
 
 
 class _Frozen(BaseModel):
@@ -32,7 +33,7 @@ class MessageRef(_Frozen):
     """Where a message's body lies: salted digest (hex SHA-256), size in bytes, and whether something was masked."""
 
     digest: str
-    size: int
+    size: Whole
     masked: bool = False
 
 
@@ -60,7 +61,7 @@ class RefundRequested(Event):
     wire = "refund.requested"
     gateway: str
     refund_id: str
-    payment_id: str | None
+    payment_id: str | None = None
     amount_minor: MinorUnits
     currency: str
     account: str | None = None
@@ -87,14 +88,14 @@ class ContactFailed(Event):
     phase: Literal["submit", "poll"]
     failure: Literal["timeout", "not_sent", "http_error"]
     detail: str | None = None
-    http_status: int | None = None
+    http_status: Whole | None = None
 
 
 class PollingExhausted(Event):
     """The schedule of queries ended without an outcome; the state does not change."""
 
     wire = "refund.polling_exhausted"
-    polls: int
+    polls: Whole
 
 
 class OutcomeOverdue(Event):
@@ -111,7 +112,7 @@ class RefundResolved(Event):
     outcome: Literal[State.SUCCESS, State.FAILED, State.CLOSED]
     actor: str
     reason: str
-    seen_mask: int
+    seen_mask: Annotated[int, Field(strict=True, ge=0, le=ALL_BITS)]
 
 
 class EvidenceRecorded(Event):
@@ -128,7 +129,7 @@ class EvidenceRecorded(Event):
     channel: Channel
     code: str
     claimed: Signal | None = None
-    amount_minor: int | None = None
+    amount_minor: Whole | None = None
     currency: str | None = None
     account: str | None = None
     payment_id: str | None = None
@@ -137,11 +138,11 @@ class EvidenceRecorded(Event):
     detail: str | None = None
     hold: Hold | None = None
     unanswered: bool | None = None
-    http_status: int | None = None
+    http_status: Whole | None = None
     trust: Trust
     key_id: str | None = None
     message: MessageRef | None = None
-    cites: tuple[int, ...] | None = None
+    cites: tuple[Whole, ...] | None = None
     adopted_from: str | None = None
     recorded_at: AwareDatetime | None = None
 
@@ -366,8 +367,15 @@ def _upcast(model: type[Event], data: object) -> Data:
     while version != model.version:
         upcaster = UPCASTERS.get((model.wire, version))
         if upcaster is None:
-            raise EventUnreadable(model.wire, f"version {version} is unknown, this refold reads up to {model.version}")
-        data = upcaster(data)
+            raise EventUnreadable(
+                model.wire, f"version {version} is unknown, this refold reads up to {model.version}"
+            )
+        try:
+            data = upcaster(data)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise EventUnreadable(
+                model.wire, f"version {version} does not fit its upcaster: {type(error).__name__}"
+            ) from error
         version += 1
     return data
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from .signals import Signal
-
 if TYPE_CHECKING:
     from datetime import datetime
 
     from .money import Money
+    from .signals import Signal
 
 
 class Hold(StrEnum):

@@ -1,7 +1,8 @@
 """The lifecycle: the legal moves of a refund as one table, and the `transitions` machine built from it.
 
 The fold reads a state off the evidence mask (`signals.state_of`); the machine guards each move before it is appended
-(and so what the hooks are told) and draws the diagrams. The tests prove by enumeration that both agree on every mask, signal and resolution.
+(and so what the hooks are told) and draws the diagrams. The tests prove by enumeration that both agree on every mask,
+signal and resolution.
 """
 
 from __future__ import annotations
@@ -79,7 +80,12 @@ def _machine() -> Machine:
         model=None,
         states=[str(state) for state in State],
         transitions=[
-            {"trigger": str(move.trigger), "source": str(move.source), "dest": str(move.target), "conditions": move.only}
+            {
+                "trigger": str(move.trigger),
+                "source": str(move.source),
+                "dest": str(move.target),
+                "conditions": move.only,
+            }
             for move in MOVES
         ],
         initial=str(State.CREATED),
@@ -98,11 +104,14 @@ def step(state: State, trigger: str, before: int = 0) -> State:
 
     The answer depends on nothing else, so each question is put to the machine once.
     """
+    event = _MACHINE.events.get(trigger)
+    if event is None:  # a signal without effect
+        return state
     guard = _Guard()
     with _LOCK:
         _MACHINE.add_model(guard, initial=str(state))
         try:
-            _MACHINE.events[trigger].trigger(guard, before=before)
+            event.trigger(guard, before=before)
         finally:
             _MACHINE.remove_model(guard)
     return State(guard.state)
@@ -125,7 +134,7 @@ def moves_by_pair() -> list[tuple[State, State, tuple[str, ...]]]:
         for transition in (found for each in event.transitions.values() for found in each):
             only = " and ".join(str(condition.func).replace("_", " ") for condition in transition.conditions)
             label = f"{trigger} ({only})" if only else trigger
-            joined.setdefault((State(transition.source), State(transition.dest)), []).append(label)
+            joined.setdefault((State(transition.source), State(str(transition.dest))), []).append(label)
     return [
         (source, target, tuple(joined[source, target]))
         for source in State

@@ -14,9 +14,20 @@ from ..errors import InvalidAmount
 MAX_MINOR: Final = 2**63 - 1
 _DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,4})?", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
+_NO_CURRENCY: Final = "the currency is not an ISO 4217 code in capitals"
 
 
 @cache
+def _exponent(currency: str) -> int:
+    try:
+        digits = Currency(currency).exponent
+    except ValueError:
+        raise InvalidAmount(currency, _NO_CURRENCY) from None
+    if digits is None:
+        raise InvalidAmount(currency, "ISO 4217 gives this currency no minor unit")
+    return digits
+
+
 def exponent(currency: str) -> int:
     """Return how many decimal digits the minor unit of an ISO 4217 code has (JPY 0, HKD 2, KWD 3, CLF 4).
 
@@ -25,13 +36,9 @@ def exponent(currency: str) -> int:
     Raises:
         InvalidAmount: not an ISO 4217 code in capitals, or one without a minor unit (gold, test codes).
     """
-    try:
-        digits = Currency(currency).exponent
-    except ValueError:
-        raise InvalidAmount(currency, "the currency is not an ISO 4217 code in capitals") from None
-    if digits is None:
-        raise InvalidAmount(currency, "ISO 4217 gives this currency no minor unit")
-    return digits
+    if type(currency) is not str:
+        raise InvalidAmount(currency, _NO_CURRENCY)
+    return _exponent(currency)
 
 
 @dataclass(frozen=True, slots=True, order=False)
@@ -47,13 +54,13 @@ class Money:
 
     def __post_init__(self) -> None:
         if type(self.minor) is not int:
-            raise InvalidAmount(self.minor, f"an int of minor units is needed, not {type(self.minor).__name__}")
+            raise InvalidAmount(
+                self.minor, f"an int of minor units is needed, not {type(self.minor).__name__}"
+            )
         if self.minor <= 0:
             raise InvalidAmount(self.minor, "it must be above zero")
         if self.minor > MAX_MINOR:
             raise InvalidAmount(self.minor, "it is above 2^63-1")
-        if type(self.currency) is not str:
-            raise InvalidAmount(self.currency, "the currency is not an ISO 4217 code in capitals")
         exponent(self.currency)
 
     @classmethod

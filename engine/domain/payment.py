@@ -39,10 +39,16 @@ def evolve(payment: Payment | None, recorded: Recorded) -> Payment | None:
         return payment
     if payment is None:
         payment = Payment(
-            gateway=event.gateway, payment_id=event.payment_id, captured=None, refunds={}, version=recorded.version
+            gateway=event.gateway,
+            payment_id=event.payment_id,
+            captured=None,
+            refunds={},
+            version=recorded.version,
         )
     if isinstance(event, PaymentRegistered):
-        return replace(payment, captured=Money(event.captured_minor, event.currency), version=recorded.version)
+        return replace(
+            payment, captured=Money(event.captured_minor, event.currency), version=recorded.version
+        )
     return replace(
         payment, refunds={**payment.refunds, event.refund_id: event.amount_minor}, version=recorded.version
     )
@@ -73,9 +79,12 @@ def decide_register(payment: Payment | None, registered: PaymentRegistered) -> l
 def decide_reserve(
     payment: Payment | None, reserved: RefundReserved, taken_minor: int, *, guard: bool = True
 ) -> list[Event]:
-    """Take a refund's part of the payment; `taken_minor` is what its other refunds hold.
+    """Take a refund's part of the payment.
 
     Args:
+        payment: as the log has it; None where nothing is known.
+        reserved: the part to take.
+        taken_minor: what the payment's other refunds hold, in its minor unit.
         guard: False for a refund that was already sent (imports): a fact is recorded, not refused.
 
     Raises:

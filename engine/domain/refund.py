@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ..errors import EventUnreadable, InvalidText, RefundConflict, SelfApproval
-from .attention import Attention
+from .attention import Attention, attention_of
 from .events import (
     EVIDENCE,
     EvidenceMismatched,
@@ -25,7 +25,16 @@ from .evidence import Hold
 from .identifiers import identifier, note
 from .message import Channel
 from .money import Money
-from .signals import HELD_BITS, OUTCOME_BITS, REJECTED_BIT, TERMINAL, Signal, State, bit, conflicting, contradicting, state_of
+from .signals import (
+    HELD_BITS,
+    REJECTED_BIT,
+    TERMINAL,
+    UNSETTLED,
+    Signal,
+    State,
+    bit,
+    state_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,8 +42,6 @@ if TYPE_CHECKING:
 
     from .events import Event, MessageRef, Recorded
     from .evidence import AbsenceRule, Evidence, Verification
-
-UNSETTLED: Final = frozenset({State.CREATED, State.RECEIVED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Refund:
     """What the log says about one refund.
 
     Attributes:
-        payment_id: from the request; else what the gateway said.
+        payment_id: from the request (`payment_asked`); else what the gateway said.
         mask: the evidence so far.
         resolution: the last decision of a person.
         submitted: it was sent, or is about to be.
@@ -75,6 +82,7 @@ class Refund:
     created_position: int
     position: int
     version: int
+    payment_asked: bool = False
     mask: int = 0
     resolution: Resolution | None = None
     submitted: bool = False
@@ -111,34 +119,6 @@ class Refund:
         return self.hold is Hold.UNTIL_QUERY or (self.hold is Hold.UNTIL_RECONCILED and not self.reconciled)
 
 
-def attention_of(refund: Refund) -> frozenset[Attention]:
-    """Return why a person should look at the refund."""
-    found = set()
-    state, mask, resolution = refund.state, refund.mask, refund.resolution
-    if resolution is not None:
-        if mask & OUTCOME_BITS & ~resolution.seen_mask:
-            found.add(Attention.CONFLICT)
-    else:
-        if refund.submitted and not mask:
-            found.add(Attention.IN_DOUBT)
-        if conflicting(mask):
-            found.add(Attention.CONFLICT)
-        if contradicting(mask):
-            found.add(Attention.CONTRADICTED)
-        if state is State.CLOSED and refund.hold is Hold.UNTIL_RECONCILED and not refund.reconciled:
-            found.add(Attention.OVERDUE)
-    if refund.mismatched:
-        found.add(Attention.MISMATCH)
-    if refund.unrecognised:
-        found.add(Attention.UNRECOGNISED)
-    if state in UNSETTLED:
-        if refund.overdue:
-            found.add(Attention.OVERDUE)
-        if refund.exhausted:
-            found.add(Attention.POLLING_EXHAUSTED)
-    return frozenset(found)
-
-
 # ---- evolve and fold --------------------------------------------------------------------------------------------
 
 
@@ -160,6 +140,7 @@ def evolve(refund: Refund | None, recorded: Recorded) -> Refund:
             created_position=recorded.position,
             position=recorded.position,
             version=recorded.version,
+            payment_asked=event.payment_id is not None,
         )
     refund = replace(
         refund,
@@ -169,8 +150,6 @@ def evolve(refund: Refund | None, recorded: Recorded) -> Refund:
     )
     if isinstance(event, EvidenceRecorded):
         return _with_evidence(refund, event, recorded)
-    if isinstance(event, EvidenceMismatched):
-        return replace(refund, mismatched=True)
     if isinstance(event, SubmissionStarted):
         return replace(refund, submitted=True, answered=False, absent=())
     if isinstance(event, RefundResolved):
@@ -178,19 +157,21 @@ def evolve(refund: Refund | None, recorded: Recorded) -> Refund:
         return replace(
             refund, resolution=decision, mismatched=False, unrecognised=False, exhausted=False, overdue=False
         )
-    if isinstance(event, PollingExhausted):
-        return replace(refund, exhausted=True)
-    if isinstance(event, OutcomeOverdue):
-        return replace(refund, overdue=True)
-    return refund
+    return replace(
+        refund,
+        mismatched=refund.mismatched or isinstance(event, EvidenceMismatched),
+        exhausted=refund.exhausted or isinstance(event, PollingExhausted),
+        overdue=refund.overdue or isinstance(event, OutcomeOverdue),
+    )
 
 
 def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) -> Refund:
     signal = event.signal
+    ours = event.claimed is None  # a message that names something else says nothing about our submission
     absent, answered = refund.absent, refund.answered
-    if signal is Signal.NOT_FOUND and event.channel is Channel.POLL:
+    if ours and signal is Signal.NOT_FOUND and event.channel is Channel.POLL:
         absent = (*absent, (recorded.position, recorded.time))
-    elif event.channel is Channel.API_RESPONSE and not event.unanswered:
+    elif ours and event.channel is Channel.API_RESPONSE and not event.unanswered:
         answered = True
     return replace(
         refund,
@@ -200,12 +181,14 @@ def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) 
         reconciled=refund.reconciled or (event.channel is Channel.REPORT and _confirms(event)),
         answered=answered,
         absent=absent,
-        payment_id=refund.payment_id or event.payment_id,
-        gateway_refund_id=refund.gateway_refund_id or (None if event.claimed else event.gateway_refund_id),
+        payment_id=refund.payment_id or (event.payment_id if ours else None),
+        gateway_refund_id=refund.gateway_refund_id or (event.gateway_refund_id if ours else None),
     )
 
 
-_CONFIRMING: Final = frozenset({Signal.REJECTED, Signal.NOT_FOUND, Signal.FAILED, Signal.CLOSED, Signal.REVERSED})
+_CONFIRMING: Final = frozenset(
+    {Signal.REJECTED, Signal.NOT_FOUND, Signal.FAILED, Signal.CLOSED, Signal.REVERSED}
+)
 
 
 def _confirms(event: EvidenceRecorded) -> bool:
@@ -279,9 +262,14 @@ class Arrival:
 
 
 def decide_evidence(refund: Refund, evidence: Evidence, arrival: Arrival) -> list[Event]:
-    """Record what a message says; where it differs from what was asked it proves at most `pending`."""
+    """Record what a message says; where it differs from what was asked it proves at most `pending`.
+
+    What only the gateway has named (its own number, a payment the request left out) caps nothing: which of two
+    names came first must not decide the state.
+    """
     mismatches = _mismatches(refund, evidence, arrival)
-    capping = [mismatch for mismatch in mismatches if mismatch.field != "gateway_refund_id"]
+    learned = {"gateway_refund_id"} if refund.payment_asked else {"gateway_refund_id", "payment_id"}
+    capping = [mismatch for mismatch in mismatches if mismatch.field not in learned]
     signal = _capped(evidence.signal) if capping else evidence.signal
     event = EVIDENCE[signal](
         channel=arrival.channel,
@@ -294,7 +282,9 @@ def decide_evidence(refund: Refund, evidence: Evidence, arrival: Arrival) -> lis
         gateway_refund_id=evidence.gateway_refund_id,
         gateway_time=evidence.gateway_time,
         detail=evidence.detail or None,
-        hold=None if capping or evidence.hold is Hold.NONE or arrival.channel is Channel.REPORT else evidence.hold,
+        hold=None
+        if capping or evidence.hold is Hold.NONE or arrival.channel is Channel.REPORT
+        else evidence.hold,
         unanswered=None if evidence.answered else True,
         http_status=arrival.http_status,
         trust=arrival.verification.trust,
@@ -341,7 +331,8 @@ def _conclude_absence(refund: Refund, arrival: Arrival) -> list[Event]:
     if rule is None or not refund.answered or refund.mask & REJECTED_BIT:
         return []
     earlier = refund.absent
-    if len(earlier) + 1 < rule.answers or (arrival.time - earlier[0][1]).total_seconds() < rule.apart_s:
+    first = earlier[0][1] if earlier else arrival.time
+    if len(earlier) + 1 < rule.answers or (arrival.time - first).total_seconds() < rule.apart_s:
         return []
     cited = tuple(position for position, _ in earlier)
     return [

@@ -20,6 +20,7 @@ class State(StrEnum):
 
 
 TERMINAL: Final = frozenset({State.SUCCESS, State.FAILED, State.CLOSED})
+UNSETTLED: Final = frozenset({State.CREATED, State.RECEIVED})
 
 
 class Signal(StrEnum):
@@ -47,7 +48,9 @@ class Meaning(NamedTuple):
 
 
 MEANINGS: Final = (
-    Meaning(Signal.REJECTED, "the gateway refused the request; it claims to hold no such refund", 1, State.FAILED),
+    Meaning(
+        Signal.REJECTED, "the gateway refused the request; it claims to hold no such refund", 1, State.FAILED
+    ),
     Meaning(Signal.PENDING, "the gateway holds the refund, no outcome yet", 2, State.RECEIVED),
     Meaning(Signal.CLOSED, "the gateway closed or cancelled it without refunding", 3, State.CLOSED),
     Meaning(Signal.FAILED, "the outcome: failed", 4, State.FAILED),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any, Never
+from typing import Any, Final, Never
 
-_FLOAT_LIMIT = 308
+_FLOAT_LIMIT: Final = 308
 """Decimal exponents above this overflow every reader that uses binary floats."""
+_MAX_DEPTH: Final = 64
+"""Deeper documents exhaust the stack of some reader or other; the gateways' are three objects deep."""
+_TOO_DEEP: Final = "it is nested too deeply"
 
 
 class NotStrictJson(ValueError):
@@ -26,10 +29,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _exact(text: str) -> Decimal:
-    value = Decimal(text)
-    if abs(value.adjusted()) > _FLOAT_LIMIT:
+    try:
+        value = Decimal(text)
+    except ArithmeticError:
+        raise NotStrictJson("a number is out of range") from None
+    if value and abs(value.adjusted()) > _FLOAT_LIMIT:
         raise NotStrictJson("a number is out of range")
     return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _FLOAT_LIMIT:
+        raise NotStrictJson("a number has too many digits")
+    return int(text)
 
 
 def loads(raw: bytes) -> Any:  # noqa: ANN401 - JSON is any of six types; callers narrow it
@@ -53,9 +65,9 @@ def loads(raw: bytes) -> Any:  # noqa: ANN401 - JSON is any of six types; caller
     except json.JSONDecodeError as error:
         raise NotStrictJson(f"{error.msg} at character {error.pos}") from None
     except RecursionError:
-        raise NotStrictJson("it is nested too deeply") from None
-    except (ValueError, ArithmeticError):
-        raise NotStrictJson("a number has too many digits") from None
+        raise NotStrictJson(_TOO_DEEP) from None
+    if text.count("[") + text.count("{") > _MAX_DEPTH:
+        _refuse_depth(value)
     if "\\u" in text:
         _refuse_bad_escapes(value)
     return value
@@ -66,10 +78,24 @@ def dumps(value: object) -> str:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key, ensure_ascii=False)}:{dumps(item)}" for key, item in value.items()) + "}"
+        return (
+            "{"
+            + ",".join(f"{json.dumps(key, ensure_ascii=False)}:{dumps(item)}" for key, item in value.items())
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ",".join(map(dumps, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _refuse_depth(value: object) -> None:
+    level = [value]
+    for _ in range(_MAX_DEPTH + 1):
+        nested = [item for item in level if isinstance(item, dict | list)]
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
+        if not nested:
+            return
+    raise NotStrictJson(_TOO_DEEP)
 
 
 def _refuse_bad_escapes(value: object) -> None:
@@ -91,4 +117,6 @@ def _refuse_bad_escapes(value: object) -> None:
                     raise NotStrictJson("a text holds a lone surrogate") from None
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_exact)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_exact, parse_int=_whole
+)

@@ -71,7 +71,9 @@ def show_attention(engine: RefundEngine, output: Output) -> bool:
         others += 1
         _show_message(row, output)
     if refunds:
-        output.say("Decide with: refold resolve REFUND success|failed|closed --actor YOU --reason WHY", "dim")
+        output.prose(
+            "Decide with: refold resolve REFUND success|failed|closed --actor YOU --reason WHY", style="dim"
+        )
     elif not others:
         output.say("Nothing needs a person.")
     return readable

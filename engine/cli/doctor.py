@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..audit.agreement import disagreements
 from ..composition import KEY_VARIABLES, all_gateways, gateways_from_environment
-from ..errors import CorruptLog, InvalidSetting, RefoldError, StoreError, StoreReadOnly
+from ..errors import CorruptLog, InvalidSetting, StoreError, StoreReadOnly
 from ..service.facade import RefundEngine
 from .output import PROSE, wrapped
 from .session import AsJson, Db, Session, session
@@ -149,8 +149,6 @@ def _store(current: Session, db: str | None) -> Iterator[Finding]:
         yield Finding("store", UNAVAILABLE, str(error))
     except CorruptLog as error:
         yield Finding("store", CORRUPT, str(error))
-    except RefoldError as error:
-        yield Finding("store", WARNING, str(error))
 
 
 def _agreement(engine: RefundEngine) -> Iterator[Finding]:

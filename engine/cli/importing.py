@@ -13,7 +13,6 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ..errors import InvalidInput, shown
-from ..service.importing import long_lines_cut
 from .session import AsJson, Db, session
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def ingest(
     output = current.output
     with _opened(file) as source, current.recording(db) as engine, _progress(source, output) as advance:
         report = engine.ingest(
-            long_lines_cut(source),
+            source,
             on_problem=lambda number, reason: output.note(f"line {number}: {reason}"),
             on_progress=advance,
         )

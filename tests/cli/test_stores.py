@@ -1,0 +1,146 @@
+"""Which store a command works on, and every exit code that a store can cause."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from refold.engine import RefundEngine
+from refold.engine.cli.app import EXIT_CODES, exit_code
+from refold.engine.cli.session import session, store_url
+from refold.engine.errors import (
+    CorruptLog,
+    InvalidInput,
+    InvalidSetting,
+    NotFound,
+    RefoldError,
+    Refused,
+    StoreError,
+    Unauthentic,
+)
+
+READING = [
+    ("list",),
+    ("list", "--json"),
+    ("show", "r-1"),
+    ("history", "r-1"),
+    ("attention",),
+    ("attention", "--mark-overdue"),
+    ("resolve", "r-1", "failed", "--actor", "kim", "--reason", "x"),
+    ("replay",),
+]
+
+
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_a_missing_store_ends_with_3_says_what_to_do_and_is_not_made(run, tmp_path, arguments):
+    told = run(*arguments)
+    assert (told.code, told.out) == (3, "")
+    assert told.err == (
+        f"error: store unavailable: there is no store at {tmp_path / 'refold.db'}; `refold ingest` makes one\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("refunds.db", "sqlite:///refunds.db"),
+        ("/var/lib/refunds.db", "sqlite:////var/lib/refunds.db"),
+        ("my refunds?#%.db", "sqlite:///my%20refunds%3F%23%25.db"),
+        ("sqlite:///refunds.db", "sqlite:///refunds.db"),
+        ("memory:", "memory:"),
+        ("postgresql://h/db", "postgresql://h/db"),
+        ("./a:b", "sqlite:///./a%3Ab"),
+    ],
+)
+def test_a_store_is_named_by_path_or_url(text, url):
+    assert store_url(text) == url
+
+
+def test_a_blank_store_is_refused():
+    with pytest.raises(InvalidSetting, match="it is blank"):
+        store_url(" ")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "env", "made"),
+    [
+        ((), (), {}, "refold.db"),
+        ((), (), {"REFOLD_DB": "env.db"}, "env.db"),
+        (("--db", "before.db"), (), {"REFOLD_DB": "env.db"}, "before.db"),
+        (("--db", "before.db"), ("--db", "after.db"), {"REFOLD_DB": "env.db"}, "after.db"),
+        ((), ("--db", "sqlite:///a b.db"), {}, "a b.db"),
+        ((), ("--db", "what?.db"), {}, "what?.db"),
+    ],
+)
+def test_the_nearest_name_of_a_store_counts(run, easylink, tmp_path, before, after, env, made):
+    assert run(*before, "ingest", "-", *after, stdin=easylink("r-1"), env=env).code == 0
+    assert [path.name for path in tmp_path.glob("*.db")] == [made]
+
+
+@pytest.mark.parametrize("url", ["sqlite://refunds.db", "postgresql://u:hunter2@h/db", "nothing:at-all"])
+def test_a_url_that_is_not_understood_is_wrong_use(run, url):
+    told = run("list", "--db", url)
+    assert (told.code, told.out, "hunter2" in told.err) == (2, "", False)
+    assert "use memory: or sqlite:///PATH" in told.err
+
+
+def test_a_damaged_store_ends_with_5(run, store, damage):
+    damage(store, "cr-1003")
+    told = run("show", "cr-1003", "--db", store)
+    assert (told.code, told.out, len(told.err.splitlines())) == (5, "", 1)
+
+
+def test_a_file_of_something_else_is_not_touched(run, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "other.db")) as connection, connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    before = (tmp_path / "other.db").read_bytes()
+    assert run("ingest", "-", "--db", "other.db", stdin="").code == 3
+    assert (tmp_path / "other.db").read_bytes() == before
+
+
+def test_tables_of_another_refold_are_rebuilt_before_reading(run, store):
+    expected = run("list", "--json", "--db", store).out
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("UPDATE views SET definition = 'older'")
+    assert run("list", "--json", "--db", store).out == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (NotFound, 1),
+        (Unauthentic, 1),
+        (InvalidInput, 2),
+        (StoreError, 3),
+        (Refused, 4),
+        (CorruptLog, 5),
+        (RefoldError, 1),
+    ],
+)
+def test_every_kind_of_error_has_its_exit_code(kind, code):
+    assert exit_code(kind("x")) == code
+
+
+def test_no_kind_of_error_was_forgotten():
+    assert {kind for kind, _ in EXIT_CODES} == set(RefoldError.__subclasses__())
+
+
+def test_an_unexpected_error_of_the_operating_system_is_one_line(run, store, monkeypatch):
+    def failing(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RefundEngine, "find", failing)
+    assert run("list", "--db", store) == (1, "", "error: No space left on device\n")
+    monkeypatch.setattr(RefundEngine, "find", lambda *_, **__: open("gone.txt"))  # noqa: PTH123, SIM115
+    assert run("list", "--db", store) == (1, "", "error: No such file or directory: gone.txt\n")
+
+
+def test_an_error_before_there_is_a_session_has_one(monkeypatch):
+    class Context:
+        obj = None
+
+        def find_root(self):
+            return self
+
+    assert session(Context()).db is None

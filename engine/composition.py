@@ -56,7 +56,9 @@ def open_store(
             read_only=read_only,
             create=create,
         )
-    raise InvalidSetting("store URL", f"{_without_password(url)} is not understood; use memory: or sqlite:///PATH")
+    raise InvalidSetting(
+        "store URL", f"{_without_password(url)} is not understood; use memory: or sqlite:///PATH"
+    )
 
 
 def _without_password(url: str) -> str:
@@ -87,7 +89,9 @@ KEY_VARIABLES: Final[Mapping[str, str]] = {
 _MAX_KEY_FILE: Final = 64 * 1024
 
 
-def gateways_from_environment(environ: Mapping[str, str], *, warn: Callable[[str], None]) -> Sequence[Gateway]:
+def gateways_from_environment(
+    environ: Mapping[str, str], *, warn: Callable[[str], None]
+) -> Sequence[Gateway]:
     """Return every adapter, with the keys that environment variables or the files they name hold.
 
     Args:
@@ -119,7 +123,9 @@ def _secret(environ: Mapping[str, str], variable: str, warn: Callable[[str], Non
     name = variable if file is None else f"{variable}_FILE"
     secret = given if file is None else _content(name, file, warn)
     if secret is not None and not secret.strip():
-        raise InvalidSetting(name, "the key is blank; unset the variable, or give the key as the gateway gave it")
+        raise InvalidSetting(
+            name, "the key is blank; unset the variable, or give the key as the gateway gave it"
+        )
     return secret
 
 
@@ -131,7 +137,9 @@ def _content(name: str, path: str, warn: Callable[[str], None]) -> str:
                 warn(f"everybody on this machine can read the file that {name} names; chmod 600 it")
             raw = file.read(_MAX_KEY_FILE + 1)
         if len(raw) > _MAX_KEY_FILE:
-            raise InvalidSetting(name, f"the file it names is above {_MAX_KEY_FILE} bytes, so it holds no key")
+            raise InvalidSetting(
+                name, f"the file it names is above {_MAX_KEY_FILE} bytes, so it holds no key"
+            )
         return raw.decode().rstrip("\r\n")
     except OSError as error:
         raise InvalidSetting(name, f"the file it names cannot be read: {error.strerror}") from None

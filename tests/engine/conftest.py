@@ -172,13 +172,13 @@ def url(request, tmp_path):
 
 
 @pytest.fixture
-def open_engine(url, clock, counting, gateways):
-    """Open engines that are closed at the end; on SQLite all of them share one file."""
+def open_at(clock, counting, gateways):
+    """Open engines at a URL; they are closed at the end."""
     opened = []
 
-    def open_one(**changes):
+    def open_one(url, **changes):
         options = {"gateways": gateways, "clock": clock, "entropy": counting} | changes
-        engine = RefundEngine.open(options.pop("url", url), **options)
+        engine = RefundEngine.open(url, **options)
         opened.append(engine)
         return engine
 
@@ -188,14 +188,27 @@ def open_engine(url, clock, counting, gateways):
 
 
 @pytest.fixture
+def open_engine(url, open_at):
+    """Open engines on either store; on SQLite all of them share one file."""
+    return lambda **changes: open_at(url, **changes)
+
+
+@pytest.fixture
+def open_memory(open_at):
+    """Open engines on the memory store, where the kind of store cannot matter."""
+    return lambda **changes: open_at("memory:", **changes)
+
+
+@pytest.fixture
 def engine(open_engine):
+    """One engine on either store."""
     return open_engine()
 
 
 @pytest.fixture
-def memory_engine(open_engine):
-    """An engine on the memory store, where the kind of store cannot matter."""
-    return open_engine(url="memory:")
+def memory_engine(open_memory):
+    """One engine on the memory store."""
+    return open_memory()
 
 
 @pytest.fixture

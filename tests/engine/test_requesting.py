@@ -1,6 +1,7 @@
 """Payments and refunds come into being: idempotence, conflicts, and the guard against refunding too much."""
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -330,8 +331,8 @@ def test_of_two_concurrent_refunds_of_60_on_100_exactly_one_is_accepted(engine, 
         payment = f"p-{number}"
         engine.register_payment(gateway="evonet", payment_id=payment, captured=hkd(10000))
         results = in_parallel(
-            lambda payment=payment: ask(engine, f"{payment}-a", payment=payment),
-            lambda payment=payment: ask(engine, f"{payment}-b", payment=payment),
+            partial(ask, engine, f"{payment}-a", payment=payment),
+            partial(ask, engine, f"{payment}-b", payment=payment),
         )
         assert sorted(type(result).__name__ for result in results) == ["OverRefund", "RefundView"]
         assert engine.payment("evonet", payment).reserved_minor == 6000
@@ -344,9 +345,10 @@ def test_the_same_request_from_many_threads_opens_one_refund(engine, ask):
     assert engine.payment("evonet", "p-1").refunds == 1
 
 
-def test_the_same_request_from_two_engines_on_one_file_opens_one_refund(open_engine, ask, tmp_path):
-    engines = [open_engine(url=f"sqlite:///{tmp_path / 'shared.db'}") for _ in range(2)]
+def test_the_same_request_from_two_engines_on_one_file_opens_one_refund(open_at, ask, tmp_path):
+    engines = [open_at(f"sqlite:///{tmp_path / 'shared.db'}") for _ in range(2)]
     for number in range(10):
-        results = in_parallel(*[lambda each=each: ask(each, f"r-{number}") for each in engines])
+        calls = [partial(ask, each, f"r-{number}") for each in engines]
+        results = in_parallel(*calls)
         assert results[0] == results[1]
     assert engines[0].payment("evonet", "p-1").refunds == 10

@@ -21,12 +21,12 @@ from ..engine.errors import (
     KeyReuse,
     VersionConflict,
 )
-from ..engine.ports import Appended, StoredEvent
+from ..engine.ports import StoredEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ..engine.ports import Write
+    from ..engine.ports import Appended, Write
 
 _STREAM: Final = re.compile(r"[a-z]+-[\x21-\x7e]{1,280}", re.ASCII)
 _HEADER_FIELD: Final = re.compile(r"[\x21-\x7e]{1,100}", re.ASCII)
@@ -103,7 +103,7 @@ def content_digest(writes: Sequence[Write], content: str | None) -> bytes:
     return digest.digest()
 
 
-def original(key: str, stored: bytes, given: bytes, first: int, last: int) -> Appended:
+def original(key: str, stored: bytes, given: bytes, appended: Appended) -> Appended:
     """Return the result of a key's first append.
 
     Raises:
@@ -111,7 +111,7 @@ def original(key: str, stored: bytes, given: bytes, first: int, last: int) -> Ap
     """
     if stored != given:
         raise KeyReuse(key, stored.hex(), given.hex())
-    return Appended(first, last, duplicate=True)
+    return appended._replace(duplicate=True)
 
 
 def stored_events(

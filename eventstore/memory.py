@@ -73,7 +73,7 @@ class MemoryStore:
         with self._writers, self._open() as state:
             if key is not None and key in state.keys:
                 stored, appended = state.keys[key]
-                return original(key, stored, digest, appended.first, appended.last)
+                return original(key, stored, digest, appended)
             head = len(state.events)
             events = list(stored_events(writes, head, lambda stream: len(state.streams.get(stream, ()))))
             rows = _changed(state.views, changes)

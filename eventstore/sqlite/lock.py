@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from ...engine.errors import StoreBusy, StoreReadOnly
+from ...engine.errors import StoreBusy, StoreReadOnly, StoreUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,7 @@ class FileLock:
 
         Raises:
             StoreBusy: another process kept it for longer than the timeout.
+            StoreUnavailable: the file system has no locks.
         """
         if self._taken():
             return
@@ -58,6 +59,8 @@ class FileLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError as error:
+            raise StoreUnavailable(f"its lock file cannot be locked: {error.strerror}") from error
         return True
 
     def release(self) -> None:

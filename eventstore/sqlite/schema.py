@@ -30,6 +30,10 @@ CREATE TABLE events (
     digest BLOB NOT NULL,
     UNIQUE (stream, version)
 );
+CREATE TRIGGER events_keep_insert BEFORE INSERT ON events
+WHEN NEW.position <= (SELECT max(position) FROM events)
+OR NEW.version <= (SELECT max(version) FROM events WHERE stream = NEW.stream)
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 CREATE TRIGGER events_keep_update BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 CREATE TRIGGER events_keep_delete BEFORE DELETE ON events

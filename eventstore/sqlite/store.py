@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.errors import (
     CorruptLog,
-    EventMissing,
     MessageNotFound,
     StoreReadOnly,
     StoreUnavailable,
 )
-from ...engine.ports import Appended, Body, StoredEvent
+from ...engine.ports import Appended
 from ..codec import checked, content_digest, original, stored_events, validate
-from . import schema
+from . import log, schema
 from . import views as tables
-from .connection import check_setting, not_text, translated
+from .connection import check_setting, translated
 from .readers import Readers
 from .writer import Writer
 
@@ -27,36 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from ...engine.ports import Change, Difference, Row, Value, View, Write
+    from ...engine.ports import Body, Change, Difference, Row, StoredEvent, Value, View, Write
     from .connection import Durability
 
+_MAGIC: Final = b"SQLite format 3\0"
 _PAGE: Final = 256
 """Events read at once. Between two pages no transaction is open, so a slow reader holds up nothing."""
-_COLUMNS: Final = "SELECT position, stream, version, type, time, data, digest FROM events"
-_BY_VERSION: Final = _COLUMNS + " WHERE stream = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?"
-_BY_POSITION: Final = _COLUMNS + " WHERE position > ? AND position <= ? ORDER BY position LIMIT ?"
-# The unary plus keeps SQLite on the order of positions: through the stream index it would have to sort, in memory.
-_BY_CATEGORY: Final = (
-    _COLUMNS
-    + " WHERE +stream >= ? AND +stream < ? AND position > ? AND position <= ? ORDER BY position LIMIT ?"
-)
-_NEXT_STREAM: Final = "SELECT min(stream) FROM events WHERE stream > ? AND stream < ?"
-_VERSION: Final = "SELECT max(version) FROM events WHERE stream = ?"
-# What AUTOINCREMENT remembers is above the last row where somebody cut off the tail: its positions are not used again.
-_HEAD: Final = (
-    "SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),"
-    " coalesce((SELECT max(position) FROM events), 0))"
-)
-_KEY: Final = "SELECT digest, first, last FROM keys WHERE key = ?"
-_BODY: Final = "SELECT digest, salt, headers, content FROM bodies WHERE digest = ?"
-_INSERT_EVENT: Final = (
-    "INSERT INTO events (position, stream, version, type, time, data, digest) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
-_INSERT_KEY: Final = "INSERT INTO keys (key, digest, first, last) VALUES (?, ?, ?, ?)"
-_INSERT_BODY: Final = (
-    "INSERT INTO bodies (digest, salt, headers, content) VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING"
-)
-_ERASE_BODY: Final = "DELETE FROM bodies WHERE digest = ?"
 
 
 class SqliteStore:
@@ -128,18 +103,24 @@ class SqliteStore:
 
     def _there(self) -> bool:
         try:
-            size = self.path.stat().st_size
+            with self.path.open("rb") as file:
+                start = file.read(len(_MAGIC))
         except FileNotFoundError:
             return False
         except (OSError, ValueError) as error:
             raise StoreUnavailable(f"{self.path}: {error}") from error
-        return size > 0
+        if start not in {
+            b"",
+            _MAGIC,
+        }:  # SQLite takes a very short file for an empty database, and overwrites it
+            raise CorruptLog(f"{self.path}: the file is no SQLite database")
+        return start == _MAGIC
 
     def _prepared(self) -> bool:
         """Migrate, and create the views whose definition is new; tell whether they must be rebuilt."""
         with self._writing() as connection, self._translated():
             schema.migrate(connection)
-            empty_log = _head(connection) == 0
+            empty_log = log.head(connection) == 0
             tables.recreate(connection, tables.stale(connection, self._views), empty_log=empty_log)
             return bool(tables.stale(connection, self._views))
 
@@ -158,17 +139,17 @@ class SqliteStore:
         digest = content_digest(writes, content) if key is not None else b""
         with self._writing(key) as connection, self._translated():
             if key is not None:
-                known = connection.execute(_KEY, (key,)).fetchone()
+                known = log.known(connection, key)
                 if known is not None:
-                    return original(key, known[0], digest, known[1], known[2])
-            head = _head(connection)
-            events = list(stored_events(writes, head, lambda stream: _version(connection, stream)))
+                    return original(key, known[0], digest, known[1])
+            head = log.head(connection)
+            events = list(stored_events(writes, head, lambda stream: log.version(connection, stream)))
             appended = Appended(head + 1, head + len(events))
-            connection.executemany(_INSERT_EVENT, events)
+            log.insert(connection, events)
             if key is not None:
-                connection.execute(_INSERT_KEY, (key, digest, appended.first, appended.last))
+                log.insert_key(connection, key, digest, appended)
             if bodies:
-                connection.executemany(_INSERT_BODY, bodies)
+                log.insert_bodies(connection, bodies)
             tables.apply(connection, changes)
             return appended
 
@@ -182,7 +163,7 @@ class SqliteStore:
         """Erase a message body and its salt for good; tell whether it was there."""
         with self._writing() as connection, self._translated():
             self._checked_writer().empty_log()
-            return connection.execute(_ERASE_BODY, (digest,)).rowcount > 0
+            return log.erase_body(connection, digest)
 
     def _writing(self, key: str | None = None) -> AbstractContextManager[sqlite3.Connection]:
         return self._checked_writer().transaction(key)
@@ -200,77 +181,64 @@ class SqliteStore:
 
     def settle(self, key: str) -> Appended | None:
         """Tell whether the append of that key happened, reading afresh."""
-        found = self._first(_KEY, key)
-        return Appended(found[1], found[2]) if found else None
+        with self._reading() as connection:
+            known = log.known(connection, key)
+        return None if known is None else known[1]
 
     def head(self) -> int:
         """Return the last position; 0 for an empty log."""
         with self._reading() as connection:
-            return _head(connection)
+            return log.head(connection)
 
     def version(self, stream: str) -> int:
         """Return the stream's version; 0 where it does not exist."""
         with self._reading() as connection:
-            return _version(connection, stream)
+            return log.version(connection, stream)
 
     def read_stream(self, stream: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield a stream's events in order, those with a version above `after`."""
         after, end = max(after, 0), self.version(stream)
-        events = self._events(_BY_VERSION, (stream,), after, end, "version")
-        return _dense(events, "version", after, end, stream)
+        events = self._events(log.BY_VERSION, (stream,), after, end, "version")
+        return log.dense(events, "version", after, end, stream)
 
     def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield all events in the order of positions, those above `after`."""
         after, end = max(after, 0), self.head()
-        return _dense(self._events(_BY_POSITION, (), after, end, "position"), "position", after, end)
+        return log.dense(self._events(log.BY_POSITION, (), after, end, "position"), "position", after, end)
 
     def read_category(self, category: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield the events of all streams `category-…` in the order of positions, those above `after`."""
-        return self._events(_BY_CATEGORY, (f"{category}-", f"{category}."), after, self.head(), "position")
+        return self._events(log.BY_CATEGORY, (f"{category}-", f"{category}."), after, self.head(), "position")
 
     def streams(self, category: str) -> Iterator[str]:
         """Yield the names of all streams `category-…`, sorted."""
-        found, end = self._first(_NEXT_STREAM, f"{category}-", f"{category}."), f"{category}."
+        found, end = self._first(log.NEXT_STREAM, f"{category}-", f"{category}."), f"{category}."
         return self._streams(found, end)
 
     def _streams(self, found: tuple[Any, ...] | None, end: str) -> Iterator[str]:
         while found is not None and found[0] is not None:
             yield found[0]
-            found = self._first(_NEXT_STREAM, found[0], end)
+            found = self._first(log.NEXT_STREAM, found[0], end)
 
     def body(self, digest: str) -> Body:
         """Return a message body."""
-        found = self._first(_BODY, digest)
+        with self._reading() as connection:
+            found = log.body(connection, digest)
         if found is None:
             raise MessageNotFound(digest)
-        if [type(value) for value in found] != [str, bytes, str, bytes]:
-            raise CorruptLog(f"{self.path}: the message body {digest} is damaged")
-        return Body(*found)
+        return found
 
     def _events(
         self, sql: str, names: tuple[str, ...], after: int, end: int, number: str
     ) -> Iterator[StoredEvent]:
         while after < end:
-            page = self._page(sql, (*names, after, end, _PAGE))
+            with self._reading() as connection:
+                page = log.page(connection, sql, (*names, after, end, _PAGE))
             for event in page:
                 yield checked(event)
             if len(page) < _PAGE:
                 return
             after = getattr(page[-1], number)
-
-    def _page(self, sql: str, arguments: tuple[Value, ...]) -> list[StoredEvent]:
-        with self._reading() as connection:
-            try:
-                return list(map(StoredEvent._make, connection.execute(sql, arguments)))
-            except sqlite3.OperationalError as error:
-                if not not_text(error):
-                    raise
-            # A flipped bit can leave text that is no UTF-8: read it without decoding, so that the digest finds it.
-            connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-            try:
-                return list(map(StoredEvent._make, connection.execute(sql, arguments)))
-            finally:
-                connection.text_factory = str
 
     def _first(self, sql: str, *arguments: Value) -> tuple[Any, ...] | None:
         with self._reading() as connection:
@@ -365,33 +333,5 @@ class SqliteStore:
 
     def close(self) -> None:
         """Fold the write-ahead log back and release all connections; calling it again does nothing."""
-        self._readers.close()
-        if self._writer is not None:
-            self._writer.close()
-
-
-def _head(connection: sqlite3.Connection) -> int:
-    (head,) = connection.execute(_HEAD).fetchone()
-    return int(head)
-
-
-def _version(connection: sqlite3.Connection, stream: str) -> int:
-    (version,) = connection.execute(_VERSION, (stream,)).fetchone()
-    return version or 0
-
-
-def _dense(
-    events: Iterator[StoredEvent], number: str, after: int, end: int, stream: str | None = None
-) -> Iterator[StoredEvent]:
-    """Yield the events as long as their numbers have no gap, up to the last one.
-
-    Raises:
-        EventMissing: they have one.
-    """
-    for event in events:
-        if getattr(event, number) != after + 1:
-            break
-        after += 1
-        yield event
-    if after < end:
-        raise EventMissing(after + 1, stream)
+        with self._writer.closing() if self._writer is not None else nullcontext():
+            self._readers.close()

@@ -184,8 +184,8 @@ class Writer:
 
     def _fold(self, connection: sqlite3.Connection, *, empty: bool = False) -> None:
         """Fold; a failure is logged as `store.degraded`, because the events are safe in the write-ahead log."""
-        self._folded = connection.total_changes
         try:
+            self._folded = connection.total_changes
             if not (empty or self._must_empty):
                 connection.execute(_FOLD).fetchone()
                 return
@@ -215,13 +215,19 @@ class Writer:
         with self._alone(), translated(self._path, self._timeout_s):
             return check_durable(self._current(), self._durability)
 
-    def close(self) -> None:
-        """Fold the write-ahead log back and close the connection; calling it again does nothing."""
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Close the connection after the block, folding the write-ahead log back; where it is closed already, nothing.
+
+        Raises:
+            StoreError: it is in use; the block was not entered, and nothing was closed.
+        """
         if self.owned() is not None:
             raise StoreUnavailable("a batch of this thread is open; leave it before closing the store")
         if not self._threads.acquire(timeout=self._timeout_s):
             raise StoreBusy(self._timeout_s)
         try:
+            yield
             if not self._closed:
                 self._closed = True
                 self._close()

@@ -1,0 +1,136 @@
+"""The SQL of the log: events, idempotency keys and message bodies."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+from ...engine.errors import CorruptLog, EventMissing
+from ...engine.ports import Appended, Body, StoredEvent
+from .connection import not_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ...engine.ports import Value
+
+_COLUMNS: Final = "SELECT position, stream, version, type, time, data, digest FROM events"
+BY_VERSION: Final = _COLUMNS + " WHERE stream = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?"
+BY_POSITION: Final = _COLUMNS + " WHERE position > ? AND position <= ? ORDER BY position LIMIT ?"
+# The unary plus keeps SQLite on the order of positions: through the stream index it would have to sort, in memory.
+BY_CATEGORY: Final = (
+    _COLUMNS
+    + " WHERE +stream >= ? AND +stream < ? AND position > ? AND position <= ? ORDER BY position LIMIT ?"
+)
+NEXT_STREAM: Final = "SELECT min(stream) FROM events WHERE stream > ? AND stream < ?"
+_VERSION: Final = "SELECT max(version) FROM events WHERE stream = ?"
+# What AUTOINCREMENT remembers is above the last row where somebody cut off the tail: its positions are not used again.
+_HEAD: Final = (
+    "SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),"
+    " coalesce((SELECT max(position) FROM events), 0))"
+)
+_KEY: Final = "SELECT digest, first, last FROM keys WHERE key = ?"
+_BODY: Final = "SELECT digest, salt, headers, content FROM bodies WHERE digest = ?"
+_INSERT_EVENT: Final = (
+    "INSERT INTO events (position, stream, version, type, time, data, digest) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_INSERT_KEY: Final = "INSERT INTO keys (key, digest, first, last) VALUES (?, ?, ?, ?)"
+_INSERT_BODY: Final = (
+    "INSERT INTO bodies (digest, salt, headers, content) VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING"
+)
+_ERASE_BODY: Final = "DELETE FROM bodies WHERE digest = ?"
+
+
+# ---- events
+
+
+def head(connection: sqlite3.Connection) -> int:
+    """Return the last position."""
+    return _number(connection.execute(_HEAD).fetchone()[0])
+
+
+def version(connection: sqlite3.Connection, stream: str) -> int:
+    """Return the stream's version; 0 where it does not exist."""
+    return _number(connection.execute(_VERSION, (stream,)).fetchone()[0] or 0)
+
+
+def insert(connection: sqlite3.Connection, events: Sequence[StoredEvent]) -> None:
+    """Store events."""
+    connection.executemany(_INSERT_EVENT, events)
+
+
+def page(connection: sqlite3.Connection, sql: str, arguments: tuple[Value, ...]) -> list[StoredEvent]:
+    """Return the events one of the SELECTs finds, unchecked."""
+    try:
+        return list(map(StoredEvent._make, connection.execute(sql, arguments)))
+    except sqlite3.OperationalError as error:
+        if not not_text(error):
+            raise
+    # A flipped bit can leave text that is no UTF-8: read it without decoding, so that the digest finds it.
+    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    try:
+        return list(map(StoredEvent._make, connection.execute(sql, arguments)))
+    finally:
+        connection.text_factory = str
+
+
+def dense(
+    events: Iterator[StoredEvent], number: str, after: int, end: int, stream: str | None = None
+) -> Iterator[StoredEvent]:
+    """Yield the events as long as their numbers ("position" or "version") have no gap, up to the last one.
+
+    Raises:
+        EventMissing: they have one.
+    """
+    for event in events:
+        if getattr(event, number) != after + 1:
+            break
+        after += 1
+        yield event
+    if after < end:
+        raise EventMissing(after + 1, stream)
+
+
+# ---- keys and bodies
+
+
+def known(connection: sqlite3.Connection, key: str) -> tuple[bytes, Appended] | None:
+    """Return what a key stands for and where that was appended; None for a new key."""
+    found = connection.execute(_KEY, (key,)).fetchone()
+    if found is None:
+        return None
+    digest, first, last = found
+    if not isinstance(digest, bytes):
+        raise CorruptLog("the digest of an idempotency key is damaged")
+    return digest, Appended(_number(first), _number(last))
+
+
+def insert_key(connection: sqlite3.Connection, key: str, digest: bytes, appended: Appended) -> None:
+    """Store what a key stands for."""
+    connection.execute(_INSERT_KEY, (key, digest, appended.first, appended.last))
+
+
+def body(connection: sqlite3.Connection, digest: str) -> Body | None:
+    """Return a message body; None where there is none."""
+    found = connection.execute(_BODY, (digest,)).fetchone()
+    if found is None:
+        return None
+    if [type(value) for value in found] != [str, bytes, str, bytes]:
+        raise CorruptLog(f"the message body {digest} is damaged")
+    return Body._make(found)
+
+
+def insert_bodies(connection: sqlite3.Connection, bodies: Sequence[Body]) -> None:
+    """Store message bodies; one whose digest is there stays as it is."""
+    connection.executemany(_INSERT_BODY, bodies)
+
+
+def erase_body(connection: sqlite3.Connection, digest: str) -> bool:
+    """Delete a message body; tell whether it was there."""
+    return connection.execute(_ERASE_BODY, (digest,)).rowcount > 0
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise CorruptLog(f"a number of the log is damaged: {value!r}")
+    return value

@@ -6,7 +6,7 @@ Evolve never decides, logs or reads a clock. A decision returns the events to ap
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import EventUnreadable, InvalidText, RefundConflict, SelfApproval
 from .attention import Attention, attention_of
@@ -14,6 +14,7 @@ from .events import (
     EVIDENCE,
     EvidenceMismatched,
     EvidenceRecorded,
+    EvidenceUnrecognised,
     Mismatch,
     OutcomeOverdue,
     PollingExhausted,
@@ -142,48 +143,54 @@ def evolve(refund: Refund | None, recorded: Recorded) -> Refund:
             version=recorded.version,
             payment_asked=event.payment_id is not None,
         )
-    refund = replace(
+    return replace(
         refund,
         version=recorded.version,
         position=recorded.position,
         updated_at=max(refund.updated_at, recorded.time),
+        **_changed(refund, event, recorded),
     )
+
+
+def _changed(refund: Refund, event: Event, recorded: Recorded) -> dict[str, Any]:
+    """Return the fields an event changes; an event that says nothing about the refund itself changes none."""
     if isinstance(event, EvidenceRecorded):
         return _with_evidence(refund, event, recorded)
     if isinstance(event, SubmissionStarted):
-        return replace(refund, submitted=True, answered=False, absent=())
+        return {"submitted": True, "answered": False, "absent": ()}
     if isinstance(event, RefundResolved):
         decision = Resolution(event.outcome, event.seen_mask, event.actor, event.reason)
-        return replace(
-            refund, resolution=decision, mismatched=False, unrecognised=False, exhausted=False, overdue=False
-        )
-    return replace(
-        refund,
-        mismatched=refund.mismatched or isinstance(event, EvidenceMismatched),
-        exhausted=refund.exhausted or isinstance(event, PollingExhausted),
-        overdue=refund.overdue or isinstance(event, OutcomeOverdue),
-    )
+        return {"resolution": decision, **dict.fromkeys(_RAISED.values(), False)}
+    raised = _RAISED.get(type(event))
+    return {} if raised is None else {raised: True}
 
 
-def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) -> Refund:
+_RAISED: Final[dict[type[Event], str]] = {
+    EvidenceMismatched: "mismatched",
+    EvidenceUnrecognised: "unrecognised",
+    PollingExhausted: "exhausted",
+    OutcomeOverdue: "overdue",
+}
+"""What an event raises until a person has decided."""
+
+
+def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) -> dict[str, Any]:
     signal = event.signal
     ours = event.claimed is None  # a message that names something else says nothing about our submission
-    absent, answered = refund.absent, refund.answered
-    if ours and signal is Signal.NOT_FOUND and event.channel is Channel.POLL:
-        absent = (*absent, (recorded.position, recorded.time))
-    elif ours and event.channel is Channel.API_RESPONSE and not event.unanswered:
-        answered = True
-    return replace(
-        refund,
-        mask=refund.mask | bit(signal),
-        unrecognised=refund.unrecognised or signal is Signal.UNRECOGNISED,
-        hold=_hold_after(refund.hold, event),
-        reconciled=refund.reconciled or (event.channel is Channel.REPORT and _confirms(event)),
-        answered=answered,
-        absent=absent,
-        payment_id=refund.payment_id or (event.payment_id if ours else None),
-        gateway_refund_id=refund.gateway_refund_id or (event.gateway_refund_id if ours else None),
-    )
+    changed: dict[str, Any] = {
+        "mask": refund.mask | bit(signal),
+        "unrecognised": refund.unrecognised or signal is Signal.UNRECOGNISED,
+        "hold": _hold_after(refund.hold, event),
+        "reconciled": refund.reconciled or (event.channel is Channel.REPORT and _confirms(event)),
+    }
+    if ours:
+        changed["payment_id"] = refund.payment_id or event.payment_id
+        changed["gateway_refund_id"] = refund.gateway_refund_id or event.gateway_refund_id
+        if signal is Signal.NOT_FOUND and event.channel is Channel.POLL:
+            changed["absent"] = (*refund.absent, (recorded.position, recorded.time))
+        elif event.channel is Channel.API_RESPONSE and not event.unanswered:
+            changed["answered"] = True
+    return changed
 
 
 _CONFIRMING: Final = frozenset(

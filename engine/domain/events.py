@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Name
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import EventUnreadable
+from ..errors import EventUnreadable, InvalidText
 from .evidence import Hold, Trust
 from .message import Channel
 from .money import MAX_MINOR
@@ -372,9 +372,9 @@ def _upcast(model: type[Event], data: object) -> Data:
             )
         try:
             data = upcaster(data)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except Exception as error:  # whatever it stumbles over, it is the event that cannot be read
             raise EventUnreadable(
-                model.wire, f"version {version} does not fit its upcaster: {type(error).__name__}"
+                model.wire, f"its upcaster from version {version}: {type(error).__name__}"
             ) from error
         version += 1
     return data
@@ -384,8 +384,15 @@ _PREFIX: Final = {model: f'{{"v":{model.version},' for model in EVENTS}
 
 
 def time_text(moment: datetime) -> str:
-    """Return a moment as the log keeps it: RFC 3339, UTC, microseconds. `moment` must have an offset."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Return a moment as the log keeps it: RFC 3339, UTC, microseconds. `moment` must have an offset.
+
+    Raises:
+        InvalidText: in UTC it would be before the year 1 or after 9999.
+    """
+    try:
+        return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    except OverflowError:
+        raise InvalidText("time", f"{moment.isoformat()} is in no year from 1 to 9999 of UTC") from None
 
 
 def time_of(text: str) -> datetime:

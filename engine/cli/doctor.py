@@ -86,7 +86,7 @@ def _findings(current: Session, db: str | None) -> Iterator[Finding]:
     yield Finding("python", OK, f"{platform.python_implementation()} {platform.python_version()}")
     yield Finding("libraries", OK, ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
     yield _sqlite(sqlite3.sqlite_version)
-    yield from _keys(current)
+    yield from _keys()
     yield from _store(current, db)
 
 
@@ -116,7 +116,7 @@ def _sqlite(found: str) -> Finding:
     )
 
 
-def _keys(current: Session) -> Iterator[Finding]:
+def _keys() -> Iterator[Finding]:
     warnings: list[str] = []
     try:
         gateways = gateways_from_environment(os.environ, warn=warnings.append)
@@ -124,7 +124,6 @@ def _keys(current: Session) -> Iterator[Finding]:
         yield Finding("keys", WARNING, str(error))
         gateways = all_gateways()
     yield from (Finding("keys", WARNING, warning) for warning in warnings)
-    current.output.secrets = [secret for gateway in gateways for secret in gateway.secrets]
     for gateway in gateways:
         variable = KEY_VARIABLES[gateway.name]
         key = (

@@ -6,6 +6,7 @@ import pytest
 
 from refold.adapters.easylink_signing import digest, text_to_sign
 from refold.engine.cli import importing
+from refold.engine.cli.output import Output
 
 
 def test_what_cannot_be_used_is_reported_by_number_and_the_rest_is_imported(run, easylink):
@@ -104,6 +105,12 @@ def test_a_long_file_shows_how_far_it_is_on_a_terminal_only(run, log_file, monke
     report = run("ingest", log_file, env=terminal)
     assert ("importing" in report.err) is shown
     assert "importing" not in report.out
+
+
+def test_the_progress_of_a_file_is_asked_for_on_a_terminal_only(log_file, monkeypatch):
+    monkeypatch.setattr(importing, "_LONG", 1)
+    with log_file.open("rb") as source, importing._progress(source, Output()) as advance:
+        assert advance is None
 
 
 def test_a_short_file_shows_no_progress(run, log_file):

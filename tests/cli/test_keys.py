@@ -142,6 +142,13 @@ def test_doctor_names_a_blank_key_and_goes_on(run, store):
     assert "every refund's row" in told.out
 
 
+def test_a_refund_number_that_holds_the_key_is_blanked_in_the_log(run, easylink):
+    env = {"REFOLD_EASYLINK_KEY": KEY}
+    told = run("--log-level", "debug", "ingest", "-", stdin=easylink(f"r-{KEY}", 2), env=env)
+    assert "refund_id=r-****" in told.err
+    assert KEY not in told.err
+
+
 # ---- canaries
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from refold.engine.cli.output import Output
 from refold.engine.cli.tables import Column, cell, table
 
 ESCAPES = "\x1b[31mred\x1b[0m\x1b]0;title\x07\u202e\u200bturned\r\nSTATE success"
@@ -23,6 +24,25 @@ def hostile(run, easylink):
     return run(
         "ingest", "-", stdin=easylink(MARKUP, 2, 3, 9, detail=ESCAPES, reason=ESCAPES, payment="[i]P1")
     )
+
+
+@pytest.mark.parametrize("way", ["say", "prose", "note", "warn", "error"])
+def test_no_way_to_print_a_line_lets_values_through(capsys, way):
+    getattr(Output(), way)(f"{MARKUP} {ESCAPES}")
+    printed = "".join(capsys.readouterr())
+    assert f"{MARKUP} [31mred[0m]0;titleturnedSTATE success\n" in printed
+
+
+@pytest.mark.parametrize("way", ["note", "warn", "error"])
+def test_standard_error_shows_no_key_and_no_card_number(capsys, way):
+    output = Output()
+    output.secrets = ["s3cret"]
+    getattr(output, way)("key s3cret, card 4111 1111 1111 1111")
+    assert "key ****, card 411111******1111\n" in capsys.readouterr().err
+
+
+def test_cells_hold_no_control_characters():
+    assert cell(ESCAPES).text == "[31mred[0m]0;titleturnedSTATE success"
 
 
 @pytest.mark.parametrize("arguments", READING, ids=lambda arguments: arguments[0])

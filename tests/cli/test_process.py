@@ -20,6 +20,7 @@ def test_a_pipe_that_closes_ends_the_command_quietly(store, options):
             stderr=subprocess.PIPE,
             check=False,
             timeout=60,
+            env=os.environ | {"PYTHONUNBUFFERED": ""},  # what is buffered is what fails once more at the end
         )
     assert (done.returncode, done.stderr) == (141, b"")
 

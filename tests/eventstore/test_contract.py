@@ -1,5 +1,7 @@
 """Both stores keep the contract."""
 
+import pytest
+
 from refold.engine.testing.store_contract import EventStoreContract
 from refold.eventstore import MemoryStore, SqliteStore
 
@@ -19,3 +21,18 @@ class TestSqliteStore(EventStoreContract):
 class TestRelaxedSqliteStore(EventStoreContract):
     def make_store(self, tmp_path, views):
         return SqliteStore(tmp_path / "log.db", views=views, durability="relaxed")
+
+
+class TestStoreForOneThread(EventStoreContract):
+    """What a store lacks on purpose is skipped, visibly, and the rest is tested."""
+
+    durable = False
+    concurrent_threads = False
+
+    def make_store(self, tmp_path, views):
+        return MemoryStore()
+
+
+def test_a_contract_class_must_say_how_its_store_is_made():
+    with pytest.raises(NotImplementedError):
+        EventStoreContract().make_store("a folder", ())

@@ -129,9 +129,10 @@ class EventStore(Protocol):
     """An append-only log with atomic appends over several streams, and the views computed from it.
 
     Raises, from every method: `StoreError` (nothing was stored, safe to repeat) and `CorruptLog`; no error of a
-    library underneath leaks. All readers stream in constant memory, yield what the log held when they were asked, and
-    check each event: `EventCorrupt` where its bytes do not match its digest, `EventMissing` where the log or a stream has
-    a gap; reading on after it is another call. A batch is seen by other threads and processes at its end, as a whole.
+    library underneath leaks. All readers stream in constant memory, yield what the log held when they were asked,
+    and check each event: `EventCorrupt` where its bytes do not match its digest, `EventMissing` where the log or a
+    stream has a gap; reading on after it is another call. A batch is seen by other threads and processes at its end,
+    as a whole.
     """
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ..domain.events import (
@@ -120,7 +119,15 @@ def _known(recorded: Iterator[Recorded], as_of: int | datetime | None) -> Iterat
         return _reached_by(recorded, as_of)
     if as_of < 0:
         raise InvalidInput(f"as_of {as_of} is no position; positions start at 1")
-    return takewhile(lambda each: each.position <= as_of, recorded)
+    return _up_to(recorded, as_of)
+
+
+def _up_to(recorded: Iterator[Recorded], position: int) -> Iterator[Recorded]:
+    for each in recorded:
+        if each.position <= position:
+            yield each
+        if each.position >= position:  # what comes later is not looked at: it may be damaged
+            return
 
 
 def _reached_by(recorded: Iterator[Recorded], moment: datetime) -> Iterator[Recorded]:

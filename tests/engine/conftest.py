@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import pytest
+import structlog
 
 from refold.adapters import Bbmsl, Easylink, Evocloud, Evonet, SigningKey
 from refold.engine import Message, Money, RefundEngine
@@ -136,6 +137,18 @@ class Wire:
         sign = hashlib.md5(f"{text}key={secret}".encode(), usedforsecurity=False).hexdigest().upper()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return headers, urlencode(fields | {"sign": sign}).encode()
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """Log nothing on the terminal; `capture_logs` still sees everything."""
+
+    def drop(*_):
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[drop])
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -98,7 +98,8 @@ def shown(value: object) -> str:
         text = ascii(value)
     except (ValueError, RecursionError):  # an int of thousands of digits, lists in lists in lists
         text = f"({type(value).__name__} that cannot be shown)"
-    masked = mask_text(text[:_LOOKED_AT])
+    # Masked before it is escaped: behind a quotation mark `cvv=` would not begin a field.
+    masked = mask_text(ascii(mask_text(value[:_LOOKED_AT])) if isinstance(value, str) else text[:_LOOKED_AT])
     return masked if len(text) <= _SHOWN else f"{masked[:_SHOWN]}… ({len(text)} characters)"
 
 

@@ -10,10 +10,13 @@ from ..domain.attention import Attention
 from ..domain.message import Channel, Message
 from ..domain.money import Money
 from ..domain.signals import State
-from ..errors import InvalidInput, shown
+from ..errors import InvalidInput, InvalidSetting, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
+
+    from ..ports import Gateway
 
 Choice = TypeVar("Choice", State, Attention, Channel)
 
@@ -21,6 +24,7 @@ _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 9998
 """Years at the edge of the calendar overflow when a window is added to them."""
 _MAX_LIMIT: Final = 2**63 - 1
+_MAX_TIMEOUT_S: Final = 3600
 
 
 def money(value: object) -> Money:
@@ -69,6 +73,35 @@ def as_of(value: object) -> int | datetime | None:
     return value
 
 
+def http_status(value: object) -> int | None:
+    """Return an HTTP status; None: unknown. Raises `InvalidInput`."""
+    if value is None:
+        return None
+    if type(value) is int and 100 <= value <= 599:  # noqa: PLR2004 - the range HTTP defines
+        return value
+    raise InvalidInput(f"http_status {shown(value)} is no HTTP status")
+
+
+def timeout(value: float) -> float:
+    """Return a waiting time in seconds. Raises `InvalidSetting`."""
+    if type(value) not in {int, float} or not 0 <= value <= _MAX_TIMEOUT_S:
+        raise InvalidSetting("timeout_s", f"{shown(value)} is not a number of seconds up to {_MAX_TIMEOUT_S}")
+    return value
+
+
+def adapters(value: Sequence[Gateway]) -> dict[str, Gateway]:
+    """Return adapters by their names. Raises `InvalidSetting`."""
+    untrusted: Any = value
+    try:
+        found = {str(gateway.name): gateway for gateway in untrusted}
+        usable = len(found) == len(untrusted) and all(callable(gateway.verify) for gateway in untrusted)
+    except (TypeError, AttributeError):
+        found, usable = {}, False
+    if not usable:
+        raise InvalidSetting("gateways", "a sequence of adapters is needed, one of each name")
+    return found
+
+
 def message(value: object) -> Message:
     """Return a message whose parts are what they should be. Raises `InvalidInput`."""
     if not isinstance(value, Message):
@@ -79,8 +112,7 @@ def message(value: object) -> Message:
     moment("received_at", untrusted.received_at)
     if not are_headers(untrusted.headers):
         raise InvalidInput("a message's headers must be a mapping of texts to texts")
-    if untrusted.http_status is not None and type(untrusted.http_status) is not int:
-        raise InvalidInput(f"http_status must be an int, not {type(untrusted.http_status).__name__}")
+    http_status(untrusted.http_status)
     for name in ("method", "target"):
         part = getattr(untrusted, name)
         if part is not None and not isinstance(part, str):

@@ -12,7 +12,7 @@ from ..domain.events import RefundRequested
 from ..domain.identifiers import identifier
 from ..domain.message import Channel
 from ..domain.signals import State
-from ..errors import InvalidInput, UnknownGateway
+from ..errors import InvalidInput, InvalidSetting, UnknownGateway
 from . import arguments, finding
 from .deciding import Decider
 from .importing import Importer
@@ -63,8 +63,8 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
                 it raises is logged and undoes nothing.
         """
         self.store = store
-        self.gateways: Mapping[str, Gateway] = {gateway.name: gateway for gateway in gateways}
-        secrets = [secret for gateway in gateways for secret in gateway.secrets]
+        self.gateways: Mapping[str, Gateway] = arguments.adapters(gateways)
+        secrets = [secret for gateway in self.gateways.values() for secret in gateway.secrets]
         keeper = self._keeper = Keeper(secrets, entropy)
         moves = Moves(on_move)
         self._recorder = Recorder(store, keeper, clock, moves)
@@ -106,10 +106,16 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
             InvalidSetting: the URL is not understood.
             StoreError: the store cannot be opened.
         """
+        if not isinstance(url, str):
+            raise InvalidSetting("store URL", f"a text is needed, not {type(url).__name__}")
         from .. import composition  # noqa: PLC0415 - the composition root knows this module
 
         store = composition.open_store(
-            url, durability=durability, timeout_s=timeout_s, read_only=read_only, create=create
+            url,
+            durability=durability,
+            timeout_s=arguments.timeout(timeout_s),
+            read_only=read_only,
+            create=create,
         )
         try:
             return cls(

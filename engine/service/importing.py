@@ -12,7 +12,7 @@ from ..domain.identifiers import identifier
 from ..domain.message import Channel, Message
 from ..domain.strict_json import NotStrictJson, dumps, loads
 from ..errors import InvalidInput, RefoldError, StoreError, UnusableLine, shown
-from .arguments import moment
+from .arguments import http_status, moment
 from .recording import Outcome
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _parse(raw: bytes) -> LogLine:
             body=body,
             received_at=received_at,
             headers=_headers(fields.get("headers")),
-            http_status=_http_status(fields.get("http_status")),
+            http_status=http_status(fields.get("http_status")),
             exact=exact,
         ),
         refund_id=_identifier(fields, "refund_id"),
@@ -251,14 +251,6 @@ def _headers(value: object) -> dict[str, str]:
     if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
         return value
     raise InvalidInput("field headers must be an object of texts")
-
-
-def _http_status(value: object) -> int | None:
-    if value is None:
-        return None
-    if type(value) is int and 100 <= value <= 599:  # noqa: PLR2004 - the range HTTP defines
-        return value
-    raise InvalidInput(f"http_status {shown(value)} is no HTTP status")
 
 
 def long_lines_cut(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -25,8 +25,8 @@ _BETWEEN: Final = rb"[ +-]|%20|%2[Dd]"
 """What may stand between two digits of one number: a blank or a dash, in a form too."""
 _CHAIN: Final = rb"[0-9](?:(?:" + _BETWEEN + rb")?[0-9]){12,}"
 _CHAINS: Final = (
-    re.compile(rb"(?:(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))" + _CHAIN),
     re.compile(rb"(?<![0-9])" + _CHAIN),
+    re.compile(rb"(?:(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))" + _CHAIN),
 )
 """Digits that may hold a card number. An escaped character may end in a digit that is no part of what follows."""
 _SEPARATOR: Final = re.compile(rb"(" + _BETWEEN + rb")")
@@ -74,8 +74,6 @@ def mask_cards(raw: bytes) -> bytes:
 
 def mask_text(text: str) -> str:
     """Return `text` masked the same way."""
-    if not any(character.isdigit() for character in text):
-        return text
     return mask_cards(text.encode(errors="surrogatepass")).decode(errors="surrogatepass")
 
 

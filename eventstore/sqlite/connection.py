@@ -50,6 +50,8 @@ def check_setting(durability: str) -> None:
 def open_writer(path: Path, *, timeout_s: float, durability: Durability, create: bool) -> sqlite3.Connection:
     """Open a connection that waits for the disk at each commit and folds its write-ahead log only when told to.
 
+    What it deletes it overwrites, so that an erased message body leaves no bytes in the file.
+
     Raises:
         UnsafeDurability: the pragmas do not read back as set.
         StoreError: the file cannot be opened, or not written.
@@ -60,7 +62,7 @@ def open_writer(path: Path, *, timeout_s: float, durability: Durability, create:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(_SET_SYNCHRONOUS[durability])
             connection.execute("PRAGMA wal_autocheckpoint = 0")
-            connection.execute("PRAGMA secure_delete = ON")  # an erased body leaves no bytes in the file
+            connection.execute("PRAGMA secure_delete = ON")
             check_durable(connection, durability)
         except BaseException:
             connection.close()
@@ -107,7 +109,6 @@ def open_reader(path: Path, *, timeout_s: float) -> sqlite3.Connection:
 def _readable(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
     connection = _connect(path, mode, timeout_s)
     try:
-        connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     except BaseException:
         connection.close()

@@ -109,10 +109,8 @@ class SqliteStore:
             return False
         except (OSError, ValueError) as error:
             raise StoreUnavailable(f"{self.path}: {error}") from error
-        if start not in {
-            b"",
-            _MAGIC,
-        }:  # SQLite takes a very short file for an empty database, and overwrites it
+        # SQLite would take a very short file for an empty database, and overwrite it.
+        if start not in {b"", _MAGIC}:
             raise CorruptLog(f"{self.path}: the file is no SQLite database")
         return start == _MAGIC
 
@@ -248,13 +246,16 @@ class SqliteStore:
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Give this thread's own transaction, where one is open, else a connection nobody else reads from."""
-        own = self._writer.owned() if self._writer is not None else None
+        own = self._owned()
         if own is None:
             with self._readers.one() as connection:
                 yield connection
         else:
             with self._translated():
                 yield own
+
+    def _owned(self) -> sqlite3.Connection | None:
+        return None if self._writer is None else self._writer.owned()
 
     # ---- views
 
@@ -280,10 +281,15 @@ class SqliteStore:
         return self._rows(view.names(), sql, arguments)
 
     def _rows(self, names: tuple[str, ...], sql: str, arguments: tuple[Value, ...]) -> Iterator[Row]:
-        with self._reading() as connection, closing(connection.execute(sql, arguments)) as cursor:
-            own = connection.in_transaction and self._writer is not None and self._writer.owned() is not None
-            # A batch may end before the rows are read: take them now.
-            for values in cursor.fetchall() if own else cursor:
+        own = self._owned()
+        if own is not None:  # The batch may be over before the rows are read: take them now.
+            with self._translated():
+                found = own.execute(sql, arguments).fetchall()
+            for values in found:
+                yield dict(zip(names, values, strict=True))
+            return
+        with self._readers.one() as connection, closing(connection.execute(sql, arguments)) as cursor:
+            for values in cursor:
                 yield dict(zip(names, values, strict=True))
 
     def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:

@@ -110,7 +110,7 @@ class Writer:
     def _begun(self) -> sqlite3.Connection:
         with translated(self._path, self._timeout_s):
             connection = self._current()
-            if connection.in_transaction:  # left there by an interrupt in an unlucky moment
+            if connection.in_transaction:  # an interrupt left it there
                 connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
             return connection
@@ -127,9 +127,8 @@ class Writer:
         except sqlite3.Error as error:
             # After a failed write or fsync the pages in memory are not to be trusted: start from the file again.
             self._discard()
-            if is_full(
-                error
-            ):  # The mark that ends a commit is written last: it did not fit, so nothing was stored.
+            # The mark that ends a commit is written last: where it did not fit, nothing was stored.
+            if is_full(error):
                 raise translation(error, self._path, self._timeout_s) from error
             raise OutcomeUnknown(key) from error
         if self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER:
@@ -189,12 +188,13 @@ class Writer:
             if not (empty or self._must_empty):
                 connection.execute(_FOLD).fetchone()
                 return
-            connection.execute(
-                "PRAGMA busy_timeout = 0"
-            )  # readers may keep their snapshot, the next fold tries again
-            (busy, _, _) = connection.execute(_FOLD_AND_EMPTY).fetchone()
-            self._must_empty = bool(self._must_empty and busy)
-            connection.execute(self._wait)
+            # A reader that keeps its snapshot is not waited for: the next fold tries again.
+            connection.execute("PRAGMA busy_timeout = 0")
+            try:
+                (busy, _, _) = connection.execute(_FOLD_AND_EMPTY).fetchone()
+                self._must_empty = self._must_empty and bool(busy)
+            finally:
+                connection.execute(self._wait)
         except sqlite3.Error as error:
             self._degraded(str(error))
 

@@ -168,6 +168,16 @@ def test_a_body_of_another_kind_than_was_stored_is_damaged(store, damaged, assig
         store.body("b" * 64)
 
 
+def test_after_a_damaged_text_the_next_one_is_looked_at_as_closely(store, damaged, raw):
+    damaged(f"UPDATE events SET data = CAST(x'ff' AS TEXT) WHERE position = {BAD}")
+    with raw() as connection:
+        connection.execute("UPDATE bodies SET headers = CAST(x'ff' AS TEXT)")
+    with pytest.raises(EventCorrupt):
+        list(store.read_all())
+    with pytest.raises(CorruptLog, match="no UTF-8"):
+        store.body("b" * 64)
+
+
 @pytest.mark.parametrize("assignment", ["digest = 'text'", "digest = 5", "first = 'x'", "last = 1.5"])
 def test_a_key_of_another_kind_than_was_stored_is_damaged(store, damaged, assignment):
     damaged(f"UPDATE keys SET {assignment}")

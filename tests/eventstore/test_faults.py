@@ -84,6 +84,22 @@ def test_a_batch_of_another_thread_is_waited_for_and_then_reported(open_store, a
     assert store.head() == 2
 
 
+def test_a_batch_keeps_other_programs_from_writing_before_it_wrote_anything(store, raw):
+    with store.batch(), raw() as connection, pytest.raises(sqlite3.OperationalError, match="locked"):
+        connection.execute("BEGIN IMMEDIATE")
+
+
+def test_a_store_is_not_created_while_another_process_creates_it(path, open_store, append):
+    """Two programs that switch one new file to a write-ahead log would disturb each other."""
+    creating = lock.FileLock(path.with_name("log.db-lock"), timeout_s=0)
+    creating.acquire()
+    with pytest.raises(StoreBusy):
+        open_store(timeout_s=0)
+    assert not path.exists()
+    creating.close()
+    assert append(open_store()) == Appended(1, 1)
+
+
 def test_a_writer_that_waits_goes_on_as_soon_as_the_lock_is_free(open_store, append, monkeypatch):
     one, other = open_store(), open_store(timeout_s=60)
     waits = threading.Event()
@@ -307,10 +323,12 @@ def test_a_rollback_that_fails_hides_neither_the_error_nor_the_store(store, appe
         raise ZeroDivisionError
     assert store.head() == 1
     assert append(store) == Appended(2, 2)
+    assert not isinstance(store._writer._connection, Planted)
 
 
-def test_a_savepoint_that_cannot_be_undone_undoes_the_batch(store, append):
-    plant(store, at=1, only="ROLLBACK TO")
+@pytest.mark.parametrize("statement", ["ROLLBACK TO", "ROLLBACK"])
+def test_a_savepoint_that_cannot_be_undone_undoes_the_batch(store, append, statement):
+    plant(store, at=1, only=statement, sticky=True)
     with pytest.raises(StoreUnavailable, match="an earlier error undid the batch"), store.batch():
         append(store)
         with pytest.raises(ZeroDivisionError), store.batch():

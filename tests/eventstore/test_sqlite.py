@@ -7,7 +7,7 @@ import subprocess
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from structlog.testing import capture_logs
@@ -106,11 +106,12 @@ def test_a_relative_path_stays_where_it_was_when_the_folder_changes(
     tmp_path, open_store, append, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    store = open_store("log.db")
-    append(store)
+    store = open_store("log.db", views=[TOTALS])
+    append(store, changes=[Upsert(TOTALS, ("t", 1))])
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert len(events(store)) == 1
+    readers = [store.rows(TOTALS) for _ in range(9)]
+    assert [next(reader)["total"] for reader in readers] == [1] * 9
     assert names_in(tmp_path / "elsewhere") == []
 
 
@@ -222,6 +223,7 @@ def test_opening_does_not_wait_for_a_writer(open_store, append):
         "DELETE FROM events",
         "DELETE FROM events WHERE position = 3",
         "INSERT OR REPLACE INTO events SELECT position, stream, version, type, time, 'x', digest FROM events",
+        "INSERT OR REPLACE INTO events SELECT position + 5, stream, version, type, time, 'x', digest FROM events",
         "INSERT INTO events SELECT position - 5, 'refund-x', 1, type, time, data, digest FROM events LIMIT 1",
     ],
 )
@@ -394,6 +396,8 @@ def test_a_folder_that_may_not_be_written_opens_for_readers_only(tmp_path, open_
 def test_a_log_that_is_not_folded_back_is_never_ignored(tmp_path, open_store, append, frozen):
     """A folder without the right to write has no room for the index of the write-ahead log: better no answer."""
     store = open_store()
+    append(store)
+    store.checkpoint()
     append(store)
     folder = tmp_path / "copy"
     folder.mkdir()
@@ -595,7 +599,48 @@ def test_an_erasure_that_is_undone_erases_nothing(store, append):
     assert store.body(SECRET.digest) == SECRET
 
 
+def statements_of(store):
+    """Return the list to which each statement of the write connection is added."""
+    seen = []
+    store._writer._connection.set_trace_callback(seen.append)
+    return seen
+
+
+def test_the_write_ahead_log_is_folded_back_once_in_so_many_rows(store, append, monkeypatch):
+    monkeypatch.setattr(writers, "_FOLD_AFTER", 10)
+    seen = statements_of(store)
+    for _ in range(40):
+        append(store)
+    assert sum("wal_checkpoint" in statement for statement in seen) == 4
+    assert store._writer._connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+
+
+def test_only_an_erasure_empties_the_write_ahead_log(open_store, append):
+    store = open_store(timeout_s=1.5)
+    seen = statements_of(store)
+    append(store, bodies=[SECRET])
+    store.erase_body(SECRET.digest)
+    append(store)
+    append(store)
+    assert [statement for statement in seen if "wal_checkpoint" in statement] == [
+        "PRAGMA wal_checkpoint(TRUNCATE)"
+    ]
+    assert store._writer._connection.execute("PRAGMA busy_timeout").fetchone() == (1500,)
+
+
 # ---- reading
+
+
+@pytest.mark.parametrize("undone", [False, True])
+def test_rows_asked_for_inside_a_batch_can_be_read_on_when_it_is_over(open_store, append, undone):
+    store = open_store(views=[TOTALS])
+    with suppress(ZeroDivisionError), store.batch():
+        append(store, changes=[Upsert(TOTALS, (name, 1)) for name in "abc"])
+        reader = store.rows(TOTALS)
+        assert next(reader)["id"] == "a"
+        assert 1 / (not undone)
+    store.close()
+    assert [row["id"] for row in reader] == ["b", "c"]
 
 
 def test_a_stream_of_20_000_events_is_read_in_bounded_memory(store, append):
@@ -621,6 +666,17 @@ def test_idle_readers_are_kept_in_small_numbers_and_closed_with_the_store(open_s
     store.close()
     assert store._readers._idle == []
     held.close()
+    assert store._readers._idle == []
+
+
+def test_a_connection_that_met_an_error_is_not_used_again(open_store, append, raw):
+    store = open_store(views=[TOTALS])
+    append(store)
+    assert len(store._readers._idle) == 1
+    with raw() as connection:
+        connection.execute("DROP TABLE totals")
+    with pytest.raises(StoreUnavailable, match="no such table"):
+        store.row(TOTALS, ("t",))
     assert store._readers._idle == []
 
 

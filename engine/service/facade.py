@@ -15,6 +15,7 @@ from ..domain.signals import State
 from ..errors import InvalidInput, InvalidSetting, UnknownGateway
 from . import arguments, finding
 from .deciding import Decider
+from .durability import note_durability
 from .importing import Importer
 from .keeping import Keeper
 from .noticing import Moves
@@ -118,13 +119,16 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
             create=create,
         )
         try:
-            return cls(
+            engine = cls(
                 store,
                 composition.all_gateways() if gateways is None else gateways,
                 clock=clock or composition.system_clock,
                 entropy=entropy or composition.system_entropy,
                 on_move=on_move,
             )
+            if not read_only:
+                note_durability(store, durability, clock or composition.system_clock)
+            return engine
         except BaseException:
             store.close()
             raise

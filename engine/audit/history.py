@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..domain.events import (
@@ -20,7 +21,7 @@ from ..domain.events import (
 from ..domain.message import Channel
 from ..domain.money import Money, major_text
 from ..domain.refund import evolve, fold
-from ..errors import InvalidInput, RefundNotFound
+from ..errors import InvalidAmount, RefundNotFound
 from ..service.journal import decoded, folded, refund_stream
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ def history(store: EventStore, refund_id: str) -> Iterator[HistoryEntry]:
         RefundNotFound: before the first entry.
     """
     refund: Refund | None = None
-    for recorded in decoded(store.read_stream(refund_stream(refund_id))):
-        refund = evolve(refund, recorded)
+    stream = refund_stream(refund_id)
+    for recorded in decoded(store.read_stream(stream)):
+        refund = folded(stream, partial(evolve, refund, recorded))
         yield HistoryEntry(
             position=recorded.position,
             version=recorded.version,
@@ -99,7 +101,6 @@ def refund_as_of(store: EventStore, refund_id: str, as_of: int | datetime | None
 
     Raises:
         RefundNotFound: it was not in the log then.
-        InvalidInput: a moment without an offset, or a negative position.
     """
     stream = refund_stream(refund_id)
     known = _known(decoded(store.read_stream(stream)), as_of)
@@ -114,11 +115,7 @@ def _known(recorded: Iterator[Recorded], as_of: int | datetime | None) -> Iterat
     if as_of is None:
         return recorded
     if isinstance(as_of, datetime):
-        if as_of.utcoffset() is None:
-            raise InvalidInput(f"as_of {as_of.isoformat()} needs an offset, such as +00:00")
         return _reached_by(recorded, as_of)
-    if as_of < 0:
-        raise InvalidInput(f"as_of {as_of} is no position; positions start at 1")
     return _up_to(recorded, as_of)
 
 
@@ -165,8 +162,7 @@ def _requested(event: RefundRequested, refund: Refund) -> str:
 def _evidence(event: EvidenceRecorded, refund: Refund) -> str:
     words = [event.code]
     if event.amount_minor is not None:
-        currency = event.currency or refund.amount.currency
-        words.append(f"{major_text(event.amount_minor, currency)} {event.currency or ''}".rstrip())
+        words.append(_amount(event.amount_minor, event.currency, refund))
     if event.claimed is not None:
         words.append(f"claims {event.claimed}, counts as {event.signal}")
     if event.detail:
@@ -177,6 +173,13 @@ def _evidence(event: EvidenceRecorded, refund: Refund) -> str:
         words.append("arrived before the request")
     words.append(str(event.trust))
     return ", ".join(words)
+
+
+def _amount(minor: int, currency: str | None, refund: Refund) -> str:
+    try:
+        return f"{major_text(minor, currency or refund.amount.currency)} {currency or ''}".rstrip()
+    except InvalidAmount:  # the list of currencies changes, the log does not
+        return f"{minor} minor units of {currency}"
 
 
 def _mismatched(event: EvidenceMismatched, _: Refund) -> str:

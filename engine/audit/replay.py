@@ -16,7 +16,7 @@ from ..domain.refund import evolve
 from ..domain.signals import State
 from ..errors import CorruptLog, StoreError
 from ..ports import Delete, Upsert
-from ..service.journal import decoded
+from ..service.journal import decoded, inbox_stream
 from ..service.views import (
     ATTENTION,
     INBOX,
@@ -160,17 +160,17 @@ class _Folding:
         for kind in str(row["attention"]).split():
             yield Upsert(ATTENTION, (kind, refund_id, row["sort_key"]))
         yield from _part_of_payment(row)
-        for stream in self._store.streams("inbox"):
-            with suppress(CorruptLog):  # then the inbox stands as it was, too
-                yield from list(self._adopted(stream, row))
+        with suppress(CorruptLog):  # then the inbox stands as it was, too
+            yield from list(self._adopted(row))
 
-    def _adopted(self, stream: str, row: Row) -> Iterator[Change]:
+    def _adopted(self, row: Row) -> Iterator[Change]:
         """Yield the removal of the orphans that the refund of a row may have adopted, and that wait no longer."""
-        for recorded in decoded(self._store.read_stream(stream)):
+        for recorded in decoded(self._store.read_stream(inbox_stream(str(row["gateway"])))):
             orphan = recorded.event
-            if not isinstance(orphan, MessageOrphaned) or orphan.gateway != row["gateway"]:
+            if not isinstance(orphan, MessageOrphaned):
                 continue
-            named = orphan.refund_id == row["refund_id"] or orphan.evidence.payment_id == row["payment_id"]
+            payment_id = orphan.evidence.payment_id
+            named = orphan.refund_id == row["refund_id"] or (payment_id and payment_id == row["payment_id"])
             if named and self._store.row(INBOX, (orphan.key,)) is None:
                 yield Delete(INBOX, (orphan.key,))
 

@@ -68,8 +68,8 @@ def as_of(value: object) -> int | datetime | None:
     """Return a position or a moment; None: now. Raises `InvalidInput`."""
     if value is None or isinstance(value, datetime):
         return None if value is None else moment("as_of", value)
-    if type(value) is not int:
-        raise InvalidInput(f"as_of must be a position or a datetime, not {type(value).__name__}")
+    if type(value) is not int or value < 0:
+        raise InvalidInput(f"as_of {shown(value)} is neither a position of the log nor a datetime")
     return value
 
 

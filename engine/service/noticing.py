@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,10 +26,8 @@ def named(error: BaseException) -> dict[str, str]:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = "unknown"
-    if trace is not None:
-        where = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
-    return {"error": type(error).__name__, "where": where}
+    file = trace.tb_frame.f_code.co_filename.rpartition("/")[2] if trace is not None else "unknown"
+    return {"error": type(error).__name__, "where": f"{file}:{trace.tb_lineno if trace is not None else 0}"}
 
 
 class Moves:
@@ -44,28 +43,27 @@ class Moves:
         """Tell of one move: now, or when the batch of this thread is durable."""
         if self._hook is None or before is after:
             return
-        held: list[tuple[str, State, State]] | None = getattr(self._local, "held", None)
+        told = partial(self._call, self._hook, refund_id, before, after)
+        held: list[Callable[[], None]] | None = getattr(self._local, "held", None)
         if held is not None:
-            held.append((refund_id, before, after))
+            held.append(told)
         else:
-            self._call(refund_id, before, after)
+            told()
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold what this thread tells back until the block ends; an error in the block forgets it."""
-        held: list[tuple[str, State, State]] = []
+        held: list[Callable[[], None]] = []
         self._local.held = held
         try:
             yield
         finally:
             self._local.held = None
-        for move in held:
-            self._call(*move)
+        for told in held:
+            told()
 
-    def _call(self, refund_id: str, before: State, after: State) -> None:
-        if self._hook is None:
-            return
+    def _call(self, hook: MoveHook, refund_id: str, before: State, after: State) -> None:
         try:
-            self._hook(refund_id, before, after)
+            hook(refund_id, before, after)
         except Exception as error:  # noqa: BLE001 - whatever the hook raises, the move is durable and stays so
             self._log.error("hook.failed", refund_id=refund_id, **named(error))

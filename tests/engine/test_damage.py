@@ -125,6 +125,8 @@ def test_what_reads_well_and_cannot_be_folded_is_set_aside_too(two, ask):
     assert two.replay().set_aside == (("refund-r-9", "InvalidAmount"),)
     with pytest.raises(EventUnreadable, match="folding it raised InvalidAmount"):
         two.refund("r-9")
+    with pytest.raises(EventUnreadable, match="folding it raised InvalidAmount"):
+        two.history("r-9")
     assert [view.refund_id for view in two.find()] == ["r-1", "r-2"]
 
 
@@ -142,6 +144,7 @@ def test_a_refund_in_failure_that_holds_its_amount_keeps_it_when_it_is_set_aside
 
 
 def test_reasons_and_adopted_messages_of_a_refund_set_aside_stay_as_they_were(engine, ask, wire, flip):
+    engine.receive_webhook("evonet", *wire.sign_evo("evonet", b"nonsense"))
     engine.record("evonet", "poll", wire.says("evonet", "r-1", "Weird"))
     engine.record("evonet", "poll", wire.says("evonet", "r-1", "success"))
     engine.record("evonet", "poll", wire.says("evonet", "r-2", "success"))
@@ -149,7 +152,14 @@ def test_reasons_and_adopted_messages_of_a_refund_set_aside_stay_as_they_were(en
     damaged(engine, flip)
     assert engine.replay().differences == ()
     assert [view.refund_id for view in engine.needing_attention()] == ["r-1"]
-    assert [row["refund_id"] for row in engine.inbox()] == ["r-2"]
+    assert sorted(str(row["refund_id"]) for row in engine.inbox()) == ["None", "r-2"]
+
+
+def test_a_refund_without_a_payment_can_be_set_aside(engine, wire, flip):
+    engine.record("evonet", "request", wire.request("evonet", "r-1", payment=None))
+    damaged(engine, flip)
+    report = engine.replay()
+    assert (report.differences, [stream for stream, _ in report.set_aside]) == ((), ["refund-r-1"])
 
 
 def test_an_inbox_or_payment_that_cannot_be_read_stays_as_it_was(engine, ask, wire, hkd):
@@ -244,6 +254,41 @@ def test_an_upcaster_that_breaks_sets_its_stream_aside(engine, ask, monkeypatch)
     with pytest.raises(CorruptLog):
         engine.refund("r-1")
     assert [stream for stream, _ in engine.replay().set_aside] == ["refund-r-1"]
+
+
+def test_an_amount_in_a_currency_that_is_none_any_more_can_still_be_told(engine, ask):
+    """CASES 38."""
+    ask(engine)
+    data = '{"v":1,"channel":"poll","code":"x","amount_minor":5,"currency":"XXQ","trust":"verified"}'
+    add_raw(engine, "refund-r-1", "evidence.pending", data)
+    assert engine.history("r-1")[-1].says == "x, 5 minor units of XXQ, verified"
+
+
+TOLD = {
+    "contact failed": (
+        "refund.contact_failed",
+        '{"v":1,"phase":"poll","failure":"timeout","detail":"after 30 s"}',
+        "poll failed: timeout after 30 s",
+    ),
+    "polling exhausted": ("refund.polling_exhausted", '{"v":1,"polls":9}', "9 queries brought no outcome"),
+    "what is no event of a refund": (
+        "store.durability_chosen",
+        '{"v":1,"mode":"full"}',
+        "store.durability_chosen",
+    ),
+    "a conclusion": (
+        "evidence.rejected",
+        '{"v":1,"channel":"poll","code":"not_found x2","trust":"verified","cites":[3,4]}',
+        "not_found x2, concluded from positions 3, 4, verified",
+    ),
+}
+
+
+@pytest.mark.parametrize(("type_", "data", "sentence"), TOLD.values(), ids=TOLD.keys())
+def test_the_history_tells_every_kind_of_event(engine, ask, type_, data, sentence):
+    ask(engine)
+    add_raw(engine, "refund-r-1", type_, data)
+    assert engine.history("r-1")[-1].says == sentence
 
 
 # ---- all or nothing

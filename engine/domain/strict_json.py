@@ -78,14 +78,10 @@ def dumps(value: object) -> str:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, dict):
-        return (
-            "{"
-            + ",".join(f"{json.dumps(key, ensure_ascii=False)}:{dumps(item)}" for key, item in value.items())
-            + "}"
-        )
+        return "{" + ",".join(f"{_ENCODER.encode(key)}:{dumps(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(dumps, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def _refuse_depth(value: object) -> None:
@@ -120,3 +116,4 @@ def _refuse_bad_escapes(value: object) -> None:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_exact, parse_int=_whole
 )
+_ENCODER = json.JSONEncoder(ensure_ascii=False)

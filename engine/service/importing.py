@@ -175,8 +175,6 @@ def parse_line(number: int, raw: bytes) -> LogLine:
         return _parse(raw)
     except NotStrictJson as error:
         raise UnusableLine(number, f"not strict JSON: {error}") from None
-    except RecursionError:
-        raise UnusableLine(number, "not strict JSON: it is nested too deeply") from None
     except InvalidInput as error:
         raise UnusableLine(number, str(error)) from None
 

@@ -198,9 +198,11 @@ class Recorder:
             refund_reference=gateway.capabilities.refund_reference,
             absence=gateway.capabilities.absence,
         )
-        said = _said(gateway.name, verification, evidence, refund_id)
-        sent = message_key(gateway.name, channel, message, refund_id or evidence.refund_id)
-        return Fact(evidence, arrival, body, said if channel is Channel.WEBHOOK else sent)
+        if channel is Channel.WEBHOOK:
+            key = _said(gateway.name, verification, evidence, refund_id)
+        else:
+            key = message_key(gateway.name, channel, message, refund_id or evidence.refund_id)
+        return Fact(evidence, arrival, body, key)
 
     def _record(self, gateway: Gateway, refund_id: str | None, fact: Fact) -> Receipt:
         place = _Place(refund_id) if refund_id is not None else self._place(gateway, fact.evidence)
@@ -323,8 +325,5 @@ def _said(gateway: str, verification: Verification, evidence: Evidence, refund_i
 
 
 def _digest(*parts: object) -> str:
-    found = sha256()
-    for part in parts:
-        raw = part if isinstance(part, bytes) else f"{type(part).__name__} {part}".encode()
-        found.update(f"{len(raw)}:".encode() + raw)
-    return found.hexdigest()
+    raws = (part if isinstance(part, bytes) else f"{type(part).__name__} {part}".encode() for part in parts)
+    return sha256(b"".join(b"%d:%b" % (len(raw), raw) for raw in raws)).hexdigest()

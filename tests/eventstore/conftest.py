@@ -6,8 +6,6 @@ import pytest
 from refold.engine.ports import NewEvent, Write
 from refold.eventstore import SqliteStore
 
-pytest.register_assert_rewrite("refold.engine.testing")
-
 
 @pytest.fixture
 def path(tmp_path):

@@ -373,7 +373,9 @@ class EventMissing(CorruptLog):
 
     def __init__(self, number: int, stream: str | None = None) -> None:
         named = f"event {number} of the log" if stream is None else f"event {number} of stream {stream}"
-        super().__init__(f"{named} is missing, later ones may be there; `refold verify` tells what is left")
+        super().__init__(
+            f"{named} is missing, later ones may be there; `refold replay` tells what can still be read"
+        )
         self.number = number
         self.stream = stream
 

@@ -168,7 +168,7 @@ def _evidence(event: EvidenceRecorded, refund: Refund) -> str:
     if event.detail:
         words.append(f'"{event.detail}"')
     if event.cites:
-        words.append("concluded from positions " + ", ".join(map(str, event.cites)))
+        words.append("concluded from its events " + ", ".join(map(str, event.cites)))
     if event.adopted_from:
         words.append("arrived before the request")
     words.append(str(event.trust))

@@ -120,7 +120,8 @@ class EvidenceRecorded(Event):
 
     Attributes:
         claimed: what the message said by itself, where a mismatch left less of it.
-        cites: positions of the answers this was concluded from (a rejection concluded from absence).
+        payment_alias: the payment's other name at the gateway.
+        cites: versions, in this stream, of the answers it was concluded from (a rejection concluded from absence).
         adopted_from: key of the orphan this was, before its refund was known.
         recorded_at: when it was appended, where that is not when it reached us (imports).
     """
@@ -133,6 +134,7 @@ class EvidenceRecorded(Event):
     currency: str | None = None
     account: str | None = None
     payment_id: str | None = None
+    payment_alias: str | None = None
     gateway_refund_id: str | None = None
     gateway_time: AwareDatetime | None = None
     detail: str | None = None
@@ -301,16 +303,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     PollingExhausted,
     OutcomeOverdue,
     RefundResolved,
-    EvidenceRejected,
-    EvidencePending,
-    EvidenceClosed,
-    EvidenceFailed,
-    EvidenceSuccess,
-    EvidenceReversed,
-    EvidenceRecovered,
-    EvidenceUncertain,
-    EvidenceNotFound,
-    EvidenceUnrecognised,
+    *EvidenceRecorded.__subclasses__(),  # one a signal
     EvidenceMismatched,
     PaymentRegistered,
     RefundReserved,

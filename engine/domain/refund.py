@@ -18,6 +18,7 @@ from .events import (
     Mismatch,
     OutcomeOverdue,
     PollingExhausted,
+    Recorded,
     RefundRequested,
     RefundResolved,
     SubmissionStarted,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from .events import Event, MessageRef, Recorded
+    from .events import Event, MessageRef
     from .evidence import AbsenceRule, Evidence, Verification
 
 
@@ -63,10 +64,12 @@ class Refund:
         payment_id: from the request (`payment_asked`); else what the gateway said.
         mask: the evidence so far.
         resolution: the last decision of a person.
-        submitted: it was sent, or is about to be.
-        answered: the gateway itself answered the last submission.
-        absent: (position, time) of each `not_found` poll since then.
-        hold: until when the amount stays reserved although the refund rests.
+        submitted_at: when it was last sent, or was about to be.
+        answered_at: when the gateway itself last answered a submission.
+        absent: (version, time) of each `not_found` poll.
+        doubted_at: when the gateway last refused it in a way that a later query must confirm.
+        confirmed_at: when a query or report last said that no money moved.
+        unproven: it was closed in a way that can hide a real refund.
         reconciled: a settlement report has said that no money moved.
         mismatched, unrecognised, exhausted, overdue: raised since the last decision.
         version: of its stream; also the count of its events.
@@ -86,10 +89,12 @@ class Refund:
     payment_asked: bool = False
     mask: int = 0
     resolution: Resolution | None = None
-    submitted: bool = False
-    answered: bool = False
+    submitted_at: datetime | None = None
+    answered_at: datetime | None = None
     absent: tuple[tuple[int, datetime], ...] = ()
-    hold: Hold = Hold.NONE
+    doubted_at: datetime | None = None
+    confirmed_at: datetime | None = None
+    unproven: bool = False
     reconciled: bool = False
     gateway_refund_id: str | None = None
     mismatched: bool = False
@@ -117,7 +122,24 @@ class Refund:
     @property
     def held(self) -> bool:
         """Whether its amount stays reserved although the refund rests at failed or closed."""
-        return self.hold is Hold.UNTIL_QUERY or (self.hold is Hold.UNTIL_RECONCILED and not self.reconciled)
+        return self.hold is not Hold.NONE
+
+    @property
+    def submitted(self) -> bool:
+        """Whether it was sent, or is about to be."""
+        return self.submitted_at is not None
+
+    @property
+    def hold(self) -> Hold:
+        """How long the amount stays reserved although the refund rests at failed or closed.
+
+        It depends on the times of the messages and not on the order in which they were recorded.
+        """
+        if self.unproven and not self.reconciled:
+            return Hold.UNTIL_RECONCILED
+        if self.doubted_at is None or (self.confirmed_at is not None and self.confirmed_at > self.doubted_at):
+            return Hold.NONE
+        return Hold.UNTIL_QUERY
 
 
 # ---- evolve and fold --------------------------------------------------------------------------------------------
@@ -157,7 +179,7 @@ def _changed(refund: Refund, event: Event, recorded: Recorded) -> dict[str, Any]
     if isinstance(event, EvidenceRecorded):
         return _with_evidence(refund, event, recorded)
     if isinstance(event, SubmissionStarted):
-        return {"submitted": True, "answered": False, "absent": ()}
+        return {"submitted_at": _later(refund.submitted_at, recorded.time)}
     if isinstance(event, RefundResolved):
         decision = Resolution(event.outcome, event.seen_mask, event.actor, event.reason)
         return {"resolution": decision, **dict.fromkeys(_RAISED.values(), False)}
@@ -174,22 +196,30 @@ _RAISED: Final[dict[type[Event], str]] = {
 """What an event raises until a person has decided."""
 
 
+def _later(known: datetime | None, time: datetime) -> datetime:
+    return time if known is None else max(known, time)
+
+
 def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) -> dict[str, Any]:
-    signal = event.signal
+    signal, time = event.signal, recorded.time
     ours = event.claimed is None  # a message that names something else says nothing about our submission
     changed: dict[str, Any] = {
         "mask": refund.mask | bit(signal),
         "unrecognised": refund.unrecognised or signal is Signal.UNRECOGNISED,
-        "hold": _hold_after(refund.hold, event),
+        "unproven": refund.unproven or event.hold is Hold.UNTIL_RECONCILED,
         "reconciled": refund.reconciled or (event.channel is Channel.REPORT and _confirms(event)),
     }
+    if event.hold is Hold.UNTIL_QUERY:
+        changed["doubted_at"] = _later(refund.doubted_at, time)
+    elif event.channel in {Channel.POLL, Channel.REPORT} and _confirms(event):
+        changed["confirmed_at"] = _later(refund.confirmed_at, time)
     if ours:
         changed["payment_id"] = refund.payment_id or event.payment_id
         changed["gateway_refund_id"] = refund.gateway_refund_id or event.gateway_refund_id
         if signal is Signal.NOT_FOUND and event.channel is Channel.POLL:
-            changed["absent"] = (*refund.absent, (recorded.position, recorded.time))
+            changed["absent"] = (*refund.absent, (recorded.version, time))
         elif event.channel is Channel.API_RESPONSE and not event.unanswered:
-            changed["answered"] = True
+            changed["answered_at"] = _later(refund.answered_at, time)
     return changed
 
 
@@ -201,18 +231,6 @@ _CONFIRMING: Final = frozenset(
 def _confirms(event: EvidenceRecorded) -> bool:
     """Tell whether the evidence says, about the refund that was asked, that no money moved."""
     return event.signal in _CONFIRMING and event.claimed is None
-
-
-def _hold_after(hold: Hold, event: EvidenceRecorded) -> Hold:
-    """Return how long the amount stays reserved: the longer of two holds; a query ends the shorter one."""
-    if event.hold is not None:
-        return max(hold, event.hold, key=_HOLD_ORDER.__getitem__)
-    if hold is Hold.UNTIL_QUERY and event.channel in {Channel.POLL, Channel.REPORT} and _confirms(event):
-        return Hold.NONE
-    return hold
-
-
-_HOLD_ORDER: Final = {Hold.NONE: 0, Hold.UNTIL_QUERY: 1, Hold.UNTIL_RECONCILED: 2}
 
 
 def fold(history: Iterable[Recorded], refund: Refund | None = None) -> Refund | None:
@@ -286,6 +304,7 @@ def decide_evidence(refund: Refund, evidence: Evidence, arrival: Arrival) -> lis
         currency=evidence.currency,
         account=evidence.account,
         payment_id=evidence.payment_id,
+        payment_alias=evidence.payment_alias,
         gateway_refund_id=evidence.gateway_refund_id,
         gateway_time=evidence.gateway_time,
         detail=evidence.detail or None,
@@ -303,12 +322,15 @@ def decide_evidence(refund: Refund, evidence: Evidence, arrival: Arrival) -> lis
     decided: list[Event] = [event]
     if mismatches:
         decided.append(EvidenceMismatched(claimed=evidence.signal, fields=tuple(mismatches)))
-    elif signal is Signal.NOT_FOUND and arrival.channel is Channel.POLL:
-        decided.extend(_conclude_absence(refund, arrival))
+    elif arrival.channel in {Channel.POLL, Channel.API_RESPONSE}:
+        recorded = Recorded(0, refund.version + 1, arrival.time, event)
+        decided.extend(_conclude_absence(evolve(refund, recorded), arrival))
     return decided
 
 
 def _mismatches(refund: Refund, evidence: Evidence, arrival: Arrival) -> list[Mismatch]:
+    # A payment may have two names: it is the one asked for where either is, and another one where `payment_id` says so.
+    paid = refund.payment_id if refund.payment_id in evidence.payment_names else evidence.payment_id
     compared = [
         ("amount_minor", refund.amount.minor, evidence.amount_minor),
         ("currency", refund.amount.currency, evidence.currency),
@@ -316,7 +338,7 @@ def _mismatches(refund: Refund, evidence: Evidence, arrival: Arrival) -> list[Mi
         ("gateway_refund_id", refund.gateway_refund_id, evidence.gateway_refund_id),
         ("refund_id", refund.refund_id, evidence.refund_id)
         if arrival.refund_reference
-        else ("payment_id", refund.payment_id, evidence.payment_id),
+        else ("payment_id", refund.payment_id, paid),
     ]
     return [
         Mismatch(field=field, expected=str(expected), seen=str(seen))
@@ -333,21 +355,26 @@ def _capped(signal: Signal) -> Signal:
 
 
 def _conclude_absence(refund: Refund, arrival: Arrival) -> list[Event]:
-    """Conclude a rejection from repeated `not_found` polls, by the gateway's rule, citing the earlier answers."""
-    rule = arrival.absence
-    if rule is None or not refund.answered or refund.mask & REJECTED_BIT:
+    """Conclude a rejection from repeated `not_found` polls, by the gateway's rule, citing the answers.
+
+    It looks at the times of the messages, so that the last of them to be recorded completes the proof, whichever
+    it is: polls count from the last submission on, and that submission must have been answered.
+    """
+    rule, since, answered_at = arrival.absence, refund.submitted_at, refund.answered_at
+    if rule is None or answered_at is None or refund.mask & REJECTED_BIT:
         return []
-    earlier = refund.absent
-    first = earlier[0][1] if earlier else arrival.time
-    if len(earlier) + 1 < rule.answers or (arrival.time - first).total_seconds() < rule.apart_s:
+    polls = [(version, time) for version, time in refund.absent if since is None or time >= since]
+    if len(polls) < rule.answers or (since is not None and answered_at < since):
         return []
-    cited = tuple(position for position, _ in earlier)
+    times = [time for _, time in polls]
+    if (max(times) - min(times)).total_seconds() < rule.apart_s:
+        return []
     return [
         EVIDENCE[Signal.REJECTED](
             channel=Channel.POLL,
-            code=f"not_found x{len(cited) + 1}",
+            code=f"not_found x{len(polls)}",
             trust=arrival.verification.trust,
-            cites=cited,
+            cites=tuple(version for version, _ in polls),
             recorded_at=arrival.recorded_at,
         )
     ]

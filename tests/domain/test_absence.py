@@ -1,5 +1,7 @@
 """When `not found` means that there is no such refund: twice, a minute apart, after an answered submission."""
 
+from itertools import permutations
+
 import pytest
 
 from refold.engine.domain.events import ContactFailed, EvidenceRejected, MessageRef, SubmissionStarted
@@ -28,10 +30,10 @@ def not_found(told, *, after_s, rule=TWICE, channel=POLL, **said):
 def test_two_answers_a_minute_apart_after_an_answered_submission_are_a_rejection(story, shown):
     told = submitted(story)
     assert not_found(told, after_s=0) == []
-    first = told.position
+    first = told.refund.version
     (concluded,) = not_found(told, after_s=60)
     assert isinstance(concluded, EvidenceRejected)
-    assert (concluded.cites, concluded.code, concluded.channel) == ((first,), "not_found x2", POLL)
+    assert (concluded.cites, concluded.code, concluded.channel) == ((first, first + 1), "not_found x2", POLL)
     assert shown(told.refund) == ("failed", set())
     assert not told.refund.reserved
 
@@ -49,9 +51,9 @@ def test_the_minute_runs_from_the_first_of_several_answers_and_all_of_them_are_c
     cited = []
     for after_s in (0, 20, 20):
         assert not_found(told, after_s=after_s) == []
-        cited.append(told.position)
+        cited.append(told.refund.version)
     (concluded,) = not_found(told, after_s=20)
-    assert (concluded.cites, concluded.code) == (tuple(cited), "not_found x4")
+    assert (concluded.cites, concluded.code) == ((*cited, cited[-1] + 1), "not_found x4")
 
 
 def test_it_is_concluded_once(story):
@@ -100,6 +102,7 @@ def test_an_answer_that_comes_between_the_queries_counts(story):
 def test_a_new_submission_starts_all_over(story):
     told = submitted(story)
     not_found(told, after_s=0)
+    told.seconds += 1
     told.append(SENT)
     assert not_found(told, after_s=600) == []
     told.evidence("uncertain", POST)
@@ -113,7 +116,7 @@ def test_only_queries_count(story, channel):
     not_found(told, after_s=0, channel=channel)
     assert not_found(told, after_s=600, channel=channel) == []
     assert not_found(told, after_s=600) == []
-    assert told.refund.absent == ((told.position, told.now),)
+    assert told.refund.absent == ((told.refund.version, told.now),)
 
 
 def test_a_query_about_another_refund_does_not_count(story):
@@ -162,3 +165,14 @@ def test_a_late_success_overturns_what_was_concluded_from_absence(story, shown):
     not_found(told, after_s=60)
     told.evidence("success", HOOK)
     assert shown(told.refund) == ("success", {"contradicted"})
+
+
+def test_the_order_in_which_the_answers_are_recorded_does_not_matter(story, shown):
+    """Three messages with their own times, in every order, from the same submission on."""
+    facts = (("uncertain", POST, 10), ("not_found", POLL, 70), ("not_found", POLL, 140))
+    for order in permutations(facts):
+        told = story().append(SENT)
+        for signal, channel, at_s in order:
+            told.seconds = at_s
+            told.evidence(signal, channel, absence=TWICE)
+        assert shown(told.refund) == ("failed", set()), order

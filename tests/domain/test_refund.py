@@ -324,3 +324,13 @@ def test_the_same_refund_id_with_other_content_is_refused(story, changed, differ
 def test_a_refund_is_not_opened_under_an_id_that_is_none(field, value):
     with pytest.raises(InvalidIdentifier, match=field):
         decide_request(None, RefundRequested(**ASKED | {field: value}))
+
+
+def test_what_holds_an_amount_depends_on_the_times_of_messages_not_on_the_order_of_the_log(story):
+    facts = (("rejected", POST, Hold.UNTIL_QUERY, 10), ("not_found", POLL, Hold.NONE, 70))
+    for order in (facts, facts[::-1]):
+        told = story()
+        for signal, channel, hold, at_s in order:
+            told.seconds = at_s
+            told.evidence(signal, channel, hold=hold)
+        assert not told.refund.reserved, order

@@ -58,7 +58,7 @@ def test_evidence_adds_up_to(story, oracle, shown, seen, state, attention):
 def test_state_and_attention_of_every_mask_are_as_designed(story, oracle, shown, mask_of):
     refund = story().refund
     for seen, submitted in product(oracle.sets, (False, True)):
-        found = replace(refund, mask=mask_of(seen), submitted=submitted)
+        found = replace(refund, mask=mask_of(seen), submitted_at=refund.requested_at if submitted else None)
         assert shown(found) == (oracle.state(seen), oracle.attention(seen, submitted=submitted)), seen
 
 
@@ -66,7 +66,8 @@ def test_state_and_attention_of_every_mask_are_as_designed(story, oracle, shown,
 def test_state_and_attention_of_every_mask_after_every_decision_are_as_designed(
     story, oracle, shown, mask_of, outcome
 ):
-    refund = replace(story().refund, submitted=True)
+    refund = story().refund
+    refund = replace(refund, submitted_at=refund.requested_at)
     for seen, known in product(oracle.sets, oracle.sets):
         decided = (outcome, known)
         decision = Resolution(State(outcome), mask_of(known), "ann", "because")

@@ -5,6 +5,7 @@ Nothing in this module has a gateway, so replay cannot reach one.
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import structlog
 from ..domain.events import EvidenceRecorded, MessageOrphaned, MessageQuarantined, PaymentRegistered
 from ..domain.refund import evolve
 from ..domain.signals import State
-from ..errors import CorruptLog, StoreError
+from ..errors import CorruptLog, EventMissing, StoreError
 from ..ports import Delete, Upsert
 from ..service.journal import decoded, inbox_stream
 from ..service.views import (
@@ -71,7 +72,14 @@ class ReplayReport:
 
 
 def replay(store: EventStore) -> ReplayReport:
-    """Rebuild all views from the log in new tables, compare them with the live ones, and swap."""
+    """Rebuild all views from the log in new tables, compare them with the live ones, and swap.
+
+    Raises:
+        EventMissing: the log is not complete; the views stay as they are, for they may know what it has lost.
+    """
+    missing = store.first_missing()
+    if missing is not None:
+        raise EventMissing(missing)
     folding = _Folding(store)
     differences = store.rebuild(VIEWS, folding.changes())
     report = ReplayReport(
@@ -81,7 +89,7 @@ def replay(store: EventStore) -> ReplayReport:
         differences=tuple(differences),
         set_aside=tuple(folding.set_aside),
     )
-    log = structlog.get_logger("refold")
+    log = structlog.wrap_logger(logging.getLogger("refold"))
     say = log.info if report.agrees else log.warning
     say("replay.done", events=report.events, refunds=report.refunds, differences=len(differences))
     return report
@@ -169,8 +177,8 @@ class _Folding:
             orphan = recorded.event
             if not isinstance(orphan, MessageOrphaned):
                 continue
-            payment_id = orphan.evidence.payment_id
-            named = orphan.refund_id == row["refund_id"] or (payment_id and payment_id == row["payment_id"])
+            payment = {orphan.evidence.payment_id, orphan.evidence.payment_alias} - {None}
+            named = orphan.refund_id == row["refund_id"] or row["payment_id"] in payment
             if named and self._store.row(INBOX, (orphan.key,)) is None:
                 yield Delete(INBOX, (orphan.key,))
 

@@ -102,9 +102,13 @@ def configure_logs(level: LogLevel, output: Output) -> None:
         words = [f"{name}={value}" for name, value in event.items() if name not in {"event", "exc_info"}]
         return output.guarded(" ".join([f"{method}:", str(event.get("event", "")), *words]))
 
+    threshold: int = getattr(logging, level.upper())
     structlog.configure(
         processors=[rendered],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
         cache_logger_on_first_use=False,
     )
+    logger = logging.getLogger("refold")
+    logger.handlers = [logging.StreamHandler(sys.stderr)]
+    logger.setLevel(threshold)
+    logger.propagate = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -38,7 +39,7 @@ class Decider:
         self._keeper = keeper
         self._clock = clock
         self._recorder = recorder
-        self._log = structlog.get_logger("refold")
+        self._log = structlog.wrap_logger(logging.getLogger("refold"))
 
     def resolve(self, refund_id: str, outcome: State, actor: str, reason: str) -> None:
         """Record a person's decision."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -56,10 +57,10 @@ class Inbox:
         """Append to `store` what `keeper` made safe."""
         self._store = store
         self._keeper = keeper
-        self._log = structlog.get_logger("refold")
+        self._log = structlog.wrap_logger(logging.getLogger("refold"))
 
     def orphan(
-        self, gateway: str, refund_id: str, other: Refund | None, fact: Fact, guard: Write | None
+        self, gateway: str, refund_id: str, other: Refund | None, fact: Fact, guards: Sequence[Write]
     ) -> Appended:
         """Keep a message for a refund we do not know, unless the refund appears in this very moment.
 
@@ -68,7 +69,7 @@ class Inbox:
             refund_id: the refund it was received for.
             other: the refund of that number at another gateway.
             fact: what the message says.
-            guard: fails the append where the message may have found its refund since.
+            guards: fail the append where the message may have found its refund since.
         """
         evidence, arrival, body, key = fact
         event = MessageOrphaned(
@@ -82,7 +83,7 @@ class Inbox:
         appended = self._store.append(
             Write(inbox_stream(gateway), None, encoded([event], arrival.time)),
             Write(refund_stream(refund_id), other.version if other is not None else 0),
-            *([guard] if guard is not None else []),
+            *guards,
             key=key,
             content=key,
             bodies=[body],
@@ -153,7 +154,7 @@ class Inbox:
         by_payment = None if gateway.capabilities.refund_reference else refund.payment_id
         wheres = [{"refund_id": refund.refund_id}]
         if by_payment is not None:
-            wheres.append({"payment_id": by_payment})
+            wheres += [{"payment_id": by_payment}, {"payment_alias": by_payment}]
         keys = {
             str(row["key"]): None
             for where in wheres
@@ -184,6 +185,7 @@ def _as_stated(evidence: Evidence, arrival: Arrival) -> EvidenceRecorded:
         currency=evidence.currency,
         account=evidence.account,
         payment_id=evidence.payment_id,
+        payment_alias=evidence.payment_alias,
         gateway_refund_id=evidence.gateway_refund_id,
         gateway_time=evidence.gateway_time,
         detail=evidence.detail or None,
@@ -204,6 +206,7 @@ def _evidence_of(orphan: MessageOrphaned) -> Evidence:
         code=stated.code,
         refund_id=orphan.stated_refund_id,
         payment_id=stated.payment_id,
+        payment_alias=stated.payment_alias,
         gateway_refund_id=stated.gateway_refund_id,
         amount_minor=stated.amount_minor,
         currency=stated.currency,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -37,7 +38,7 @@ class Moves:
         """Tell `hook`; None: nobody asked."""
         self._hook = hook
         self._local = threading.local()
-        self._log = structlog.get_logger("refold")
+        self._log = structlog.wrap_logger(logging.getLogger("refold"))
 
     def tell(self, refund_id: str, before: State, after: State) -> None:
         """Tell of one move: now, or when the batch of this thread is durable."""

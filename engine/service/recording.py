@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
@@ -68,10 +69,10 @@ class Receipt:
 
 
 class _Place(NamedTuple):
-    """Which refund a message speaks of; `guard` fails an append where that may have changed since."""
+    """Which refund a message speaks of; the `guards` fail an append where that may have changed since."""
 
     refund_id: str
-    guard: Write | None = None
+    guards: tuple[Write, ...] = ()
 
 
 class Recorder:
@@ -84,7 +85,7 @@ class Recorder:
         self._clock = clock
         self._moves = moves
         self._inbox = Inbox(store, keeper)
-        self._log = structlog.get_logger("refold")
+        self._log = structlog.wrap_logger(logging.getLogger("refold"))
 
     def record(
         self,
@@ -208,7 +209,7 @@ class Recorder:
         place = _Place(refund_id) if refund_id is not None else self._place(gateway, fact.evidence)
         refund = load_refund(self._store, place.refund_id)
         if refund is None or refund.gateway != gateway.name:
-            appended = self._inbox.orphan(gateway.name, place.refund_id, refund, fact, place.guard)
+            appended = self._inbox.orphan(gateway.name, place.refund_id, refund, fact, place.guards)
             outcome = Outcome.DUPLICATE if appended.duplicate else Outcome.ORPHANED
             return Receipt(outcome=outcome, refund_id=place.refund_id, position=appended.first)
         time = fact.arrival.time
@@ -228,13 +229,16 @@ class Recorder:
 
     def _place(self, gateway: Gateway, evidence: Evidence) -> _Place:
         """Find the refund a message speaks of by what it names. Raises `UnreadableMessage`."""
-        if evidence.payment_id is not None and not gateway.capabilities.refund_reference:
-            payment = load_payment(self._store, gateway.name, evidence.payment_id)
+        names = () if gateway.capabilities.refund_reference else evidence.payment_names
+        guards: list[Write] = []
+        for name in names:
+            payment = load_payment(self._store, gateway.name, name)
             if payment is not None and payment.refunds:
                 return _Place(list(payment.refunds)[-1])
             version = payment.version if payment is not None else 0
-            guard = Write(payment_stream(gateway.name, evidence.payment_id), version)
-            return _Place(evidence.refund_id or evidence.payment_id, guard)
+            guards.append(Write(payment_stream(gateway.name, name), version))
+        if names:
+            return _Place(evidence.refund_id or names[0], tuple(guards))
         if evidence.refund_id is not None:
             return _Place(evidence.refund_id)
         if evidence.gateway_refund_id is not None:
@@ -321,6 +325,7 @@ def _said(gateway: str, verification: Verification, evidence: Evidence, refund_i
         evidence.amount_minor,
         evidence.currency,
         evidence.account,
+        *(("payment_alias", evidence.payment_alias) if evidence.payment_alias is not None else ()),
     )
 
 

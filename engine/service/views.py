@@ -70,14 +70,15 @@ INBOX: Final = View(
         Column("gateway", str),
         Column("refund_id", str),
         Column("payment_id", str),
+        Column("payment_alias", str),
         Column("reason", str),
         Column("received_at", str),
         Column("digest", str),
     ),
     key=("key",),
-    indexes=(("gateway", "refund_id"), ("gateway", "payment_id")),
+    indexes=(("gateway", "refund_id"), ("gateway", "payment_id"), ("gateway", "payment_alias")),
 )
-"""Messages not (yet) part of a refund: `orphaned` or `quarantined`."""
+"""Messages not (yet) part of a refund: `orphaned` or `quarantined`; `payment_alias` is the payment's other name."""
 
 VIEWS: Final = (REFUNDS, ATTENTION, PAYMENTS, INBOX)
 
@@ -258,13 +259,13 @@ def payment_changes(event: PaymentRegistered) -> list[Change]:
 
 def inbox_changes(event: MessageOrphaned | MessageQuarantined, received_at: str) -> list[Change]:
     """Return what a message that is not part of a refund changes."""
-    named: tuple[str | None, str | None, str]
+    named: tuple[str | None, str | None, str | None, str]
     if isinstance(event, MessageOrphaned):
         stated = event.evidence
-        named = (event.refund_id, stated.payment_id, stated.code)
+        named = (event.refund_id, stated.payment_id, stated.payment_alias, stated.code)
         kind, message = "orphaned", stated.message
     else:
-        named = (None, None, event.reason)
+        named = (None, None, None, event.reason)
         kind, message = "quarantined", event.message
     digest = message.digest if message is not None else None
     return [Upsert(INBOX, (event.key, kind, event.gateway, *named, received_at, digest))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -68,7 +69,7 @@ class WebhookReceiver:
         self._recorder = recorder
         self._keeper = keeper
         self._clock = clock
-        self._log = structlog.get_logger("refold")
+        self._log = structlog.wrap_logger(logging.getLogger("refold"))
 
     def receive(self, gateway: Gateway | None, headers: Mapping[str, str], body: bytes) -> WebhookReply:
         """Check, read and record one webhook, and say what to answer. Nothing is raised."""

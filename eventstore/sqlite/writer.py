@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ class Writer:
         self._timeout_s = timeout_s
         self._wait = f"PRAGMA busy_timeout = {round(1000 * timeout_s)}"
         self._durability: Durability = durability
-        self._log = structlog.get_logger("refold.store")
+        self._log = structlog.wrap_logger(logging.getLogger("refold.store"))
         self._threads = threading.Lock()
         self._processes = FileLock(path.with_name(path.name + "-lock"), timeout_s=timeout_s)
         self._owner: int | None = None

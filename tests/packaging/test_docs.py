@@ -1,6 +1,8 @@
 """The documents say what the code says: their Python blocks run, their generated parts are up to date."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,17 @@ def test_the_readme_embeds_in_ten_lines():
 
 def test_the_diagram_in_the_readme_is_generated_from_the_machine():
     assert mermaid().strip() in README.read_text()
+
+
+def test_the_code_in_the_readme_prints_what_it_says_and_no_log_lines(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-c", python_blocks(README)[0]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    state, payment = ran.stdout.splitlines()
+    assert state == "success"
+    assert "'reserved_minor': 6000" in payment
+    assert ran.stderr == ""

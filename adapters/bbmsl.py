@@ -79,7 +79,8 @@ class Bbmsl:
     """The BBMSL direct refund API, as the `Gateway` port asks for it.
 
     The gateway has no refund number: it knows a refund only by its order, so evidence carries the order's
-    reference as refund id and as payment id. Answers are unsigned, so they stay unverified.
+    reference as refund id and as payment id, and its other name as payment alias: a request may have named
+    either. Answers are unsigned, so they stay unverified.
 
     Args:
         merchant_id: the merchant identifier (`merchantId`); needed to build requests.
@@ -200,7 +201,10 @@ class Bbmsl:
             return unreadable_answer(error)
         fields = Fields(document)
         signal, code = _decide(channel, document)
-        order = fields.reference(*_ORDER_OF[self._reference])
+        name, other_name = _ORDER_OF[self._reference]
+        order = fields.reference(name)
+        # Beside the one name the other is a help: where it cannot be read, nothing that is compared is missing.
+        alias = (fields if order is None else Fields(document)).reference(other_name)
         currency = fields.take("transaction.currency", _currency) or fields.take("order.currency", _currency)
         amount = None
         if _is_refund(document):
@@ -208,8 +212,9 @@ class Bbmsl:
         read = Evidence(
             signal=signal,
             code=code,
-            refund_id=order,
+            refund_id=order or alias,
             payment_id=order,
+            payment_alias=alias,
             amount_minor=None if amount is None else amount.minor,
             currency=currency,
             account=fields.reference("transaction.merchantId"),
@@ -284,10 +289,11 @@ class Bbmsl:
 
 # ---- meaning -----------------------------------------------------------------------------------------------
 
-_ORDER_OF: Final[Mapping[OrderReference, tuple[str, ...]]] = {
+_ORDER_OF: Final[Mapping[OrderReference, tuple[str, str]]] = {
     "merchantReference": ("order.merchantReference", "order.id"),
-    "orderId": ("order.id",),
+    "orderId": ("order.id", "order.merchantReference"),
 }
+"""The two names of an order in an answer, the one that our payment ids are first."""
 
 
 def _decide(channel: Channel, document: Mapping[str, object]) -> tuple[Signal, str]:

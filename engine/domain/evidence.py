@@ -56,6 +56,7 @@ class Evidence:
         code: the gateway's own words, as `field=value`, such as `refund.status=Success` or `state=2`.
         refund_id: our refund number, where the message carries it.
         payment_id: the original transaction, where the message carries it.
+        payment_alias: the payment's other name at the gateway, where it has two and the message carries it.
         gateway_refund_id: the gateway's number of the refund.
         amount_minor: the refund's amount in minor units (of `currency`, else of the request's currency).
         currency: ISO 4217, where the message carries it.
@@ -70,6 +71,7 @@ class Evidence:
     code: str
     refund_id: str | None = None
     payment_id: str | None = None
+    payment_alias: str | None = None
     gateway_refund_id: str | None = None
     amount_minor: int | None = None
     currency: str | None = None
@@ -78,6 +80,12 @@ class Evidence:
     detail: str = ""
     hold: Hold = Hold.NONE
     answered: bool = True
+
+    @property
+    def payment_names(self) -> tuple[str, ...]:
+        """Every name by which the message names the payment, the first one first."""
+        names = (self.payment_id, self.payment_alias)
+        return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
 class AbsenceRule(NamedTuple):

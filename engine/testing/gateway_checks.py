@@ -128,7 +128,8 @@ def _check_evidence(read: object, message: Message, channel: Channel) -> None:
     assert read.code
     _check_text(read.code, _MAX_CODE)
     _check_text(read.detail, MAX_TEXT)
-    for reference in (read.refund_id, read.payment_id, read.gateway_refund_id, read.account):
+    names = (read.refund_id, *read.payment_names, read.gateway_refund_id, read.account)
+    for reference in names:
         assert reference is None or is_identifier(reference)
     if read.amount_minor is not None:
         assert type(read.amount_minor) is int

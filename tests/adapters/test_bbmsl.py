@@ -230,6 +230,7 @@ def test_the_printed_response_is_read_whole_and_the_order_total_is_not_the_refun
         code="order.status=REFUNDED",
         refund_id="s22tring",
         payment_id="s22tring",
+        payment_alias="1076",
         amount_minor=None,
         currency="HKD",
         detail="SUCCESS",
@@ -240,8 +241,14 @@ def test_the_printed_response_is_read_whole_and_the_order_total_is_not_the_refun
     ("order", "transaction", "field", "value"),
     [
         ({"merchantReference": "", "id": 1076}, None, "refund_id", "1076"),
-        ({"merchantReference": None, "id": "1076"}, None, "payment_id", "1076"),
+        ({"merchantReference": None, "id": "1076"}, None, "payment_id", None),
+        ({"merchantReference": None, "id": "1076"}, None, "payment_alias", "1076"),
         ({"id": 1076}, None, "refund_id", "s22tring"),
+        ({"id": 1076}, None, "payment_id", "s22tring"),
+        ({"id": 1076}, None, "payment_alias", "1076"),
+        ({"id": "10 76"}, None, "payment_alias", None),
+        ({"id": "10 76"}, None, "signal", SUCCESS),
+        ({}, None, "payment_alias", None),
         ({"currency": "HKD"}, {"amount": 76.19}, "amount_minor", 7619),
         ({"currency": "HKD"}, {"amount": 10}, "amount_minor", 1000),
         ({"currency": "HKD"}, {"amount": "10.5"}, "amount_minor", 1050),
@@ -264,10 +271,17 @@ def test_each_field_lands_in_its_place(channel, order, transaction, field, value
     assert getattr(evidence, field) == value
 
 
-def test_merchants_who_name_orders_by_number_are_not_shown_the_other_reference():
-    gateway = Bbmsl(reference="orderId")
-    assert gateway.read_poll(message(answer(id=1076))).refund_id == "1076"
-    assert gateway.read_poll(message(answer())).refund_id is None
+@pytest.mark.parametrize(
+    ("order", "names"),
+    [
+        ({"id": 1076}, ("1076", "1076", "s22tring")),
+        ({}, ("s22tring", None, "s22tring")),
+        ({"id": "1076", "merchantReference": None}, ("1076", "1076", None)),
+    ],
+)
+def test_for_merchants_who_name_orders_by_number_the_reference_is_the_other_name(order, names):
+    evidence = Bbmsl(reference="orderId").read_poll(message(answer(**order)))
+    assert (evidence.refund_id, evidence.payment_id, evidence.payment_alias) == names
 
 
 @pytest.mark.parametrize(
@@ -275,6 +289,7 @@ def test_merchants_who_name_orders_by_number_are_not_shown_the_other_reference()
     [
         ({"merchantReference": "s 22"}, None, "order.merchantReference=s 22"),
         ({"merchantReference": {}}, None, "order.merchantReference=(dict)"),
+        ({"merchantReference": None, "id": "10 76"}, None, "order.id=10 76"),
         ({"currency": "XXQ"}, None, "order.currency=XXQ"),
         ({"currency": 344}, None, "order.currency=344"),
         ({"currency": "HKD"}, {"amount": 76.195}, "transaction.amount=76.195"),

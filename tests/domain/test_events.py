@@ -86,7 +86,7 @@ GOLDEN = [
     ("evidence.rejected", '{"v":1,"channel":"poll","code":"state=2","trust":"unverified"}'),
     (
         "evidence.pending",
-        '{"v":1,"channel":"webhook","code":"refund.status=Success","claimed":"success","amount_minor":10000,"currency":"HKD","account":"S024116","payment_id":"p-1","gateway_refund_id":"evo-1","gateway_time":"2026-11-21T11:59:59Z","detail":"Refund accepted 退款","hold":"until_query","unanswered":true,"http_status":200,"trust":"verified","key_id":"main","message":{"digest":"DIGEST","size":512,"masked":true},"cites":[4,7],"adopted_from":"KEY","recorded_at":"2026-11-21T12:00:00.123456Z"}',
+        '{"v":1,"channel":"webhook","code":"refund.status=Success","claimed":"success","amount_minor":10000,"currency":"HKD","account":"S024116","payment_id":"p-1","payment_alias":"1076","gateway_refund_id":"evo-1","gateway_time":"2026-11-21T11:59:59Z","detail":"Refund accepted 退款","hold":"until_query","unanswered":true,"http_status":200,"trust":"verified","key_id":"main","message":{"digest":"DIGEST","size":512,"masked":true},"cites":[4,7],"adopted_from":"KEY","recorded_at":"2026-11-21T12:00:00.123456Z"}',
     ),
     ("evidence.closed", '{"v":1,"channel":"poll","code":"state=2","trust":"unverified"}'),
     ("evidence.failed", '{"v":1,"channel":"poll","code":"state=2","trust":"unverified"}'),

@@ -74,7 +74,7 @@ PLANTED = {
         ("evonet", "p-1", "HKD"),
     ),
     "an extra message": (
-        Upsert(INBOX, ("k", "orphaned", "evonet", "r-1", None, "x", "t", None)),
+        Upsert(INBOX, ("k", "orphaned", "evonet", "r-1", None, None, "x", "t", None)),
         "inbox",
         ("k",),
     ),

@@ -126,6 +126,11 @@ class MemoryStore:
         with self._open() as state:
             return len(state.events)
 
+    def first_missing(self) -> int | None:
+        """Return None: nobody else can take an event away."""
+        with self._open():
+            return None
+
     def version(self, stream: str) -> int:
         """Return the stream's version; 0 where it does not exist."""
         with self._open() as state:

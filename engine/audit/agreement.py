@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..domain.refund import fold
-from ..errors import CorruptLog
+from ..errors import CorruptLog, EventMissing
 from ..service.journal import decoded
 from ..service.views import REFUNDS, refund_view, refund_view_of_row
 
@@ -19,7 +19,14 @@ _TRIES = 3
 
 
 def disagreements(store: EventStore) -> Iterator[tuple[str, CorruptLog | None]]:
-    """Yield (stream, error) of each refund whose row is not what its log says; the error where it cannot be read."""
+    """Yield (stream, error) of each refund whose row is not what its log says; the error where it cannot be read.
+
+    Raises:
+        EventMissing: the log is not complete, so no row can be judged by it.
+    """
+    missing = store.first_missing()
+    if missing is not None:
+        raise EventMissing(missing)
     for stream in store.streams("refund"):
         try:
             if not any(_agrees(store, stream) for _ in range(_TRIES)):

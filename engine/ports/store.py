@@ -80,7 +80,7 @@ class Column(NamedTuple):
     """A column of a view: `kind` is str or int; a `sums` column adds what an upsert brings."""
 
     name: str
-    kind: type[str] | type[int]
+    kind: type[str | int]
     sums: bool = False
 
 
@@ -164,6 +164,7 @@ class EventStore(Protocol):
         Raises:
             VersionConflict: a stream is not at its expected version.
             KeyReuse: the key stands for other content.
+            EventMissing: the key was appended before, and the events of that append are gone.
         """
         ...
 
@@ -177,6 +178,13 @@ class EventStore(Protocol):
 
     def head(self) -> int:
         """Return the last position; 0 for an empty log."""
+        ...
+
+    def first_missing(self) -> int | None:
+        """Return the first position from 1 to the head whose event is absent; None where the log is complete.
+
+        It reads no event's data, so it is cheap where nothing is missing; a lost tail is noticed as well.
+        """
         ...
 
     def version(self, stream: str) -> int:

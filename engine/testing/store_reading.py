@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tracemalloc
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..errors import VersionConflict
 from ..ports import Write
-from .store_scenery import StoreScenery, event, numbers
+from .store_scenery import Interrupted, StoreScenery, event, numbers, raised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +75,19 @@ class Reading(StoreScenery):
         assert list(self.store.streams("refund")) == ["refund-1", "refund-1-0", "refund-10", "refund-2"]
         assert list(self.store.streams("refundx")) == ["refundx-1"]
         assert list(self.store.streams("ref")) == []
+
+    def test_nothing_is_missing_in_a_log_that_only_the_store_has_written(self) -> None:
+        """Neither at first, nor within a batch, nor after appends and batches that came to nothing."""
+        assert self.store.first_missing() is None
+        self.append_alike()
+        raised(VersionConflict, self.store.append, Write("refund-1", 0, [event()]), key="k")
+        with suppress(Interrupted), self.store.batch():
+            self.append_alike()
+            assert self.store.first_missing() is None
+            raise Interrupted
+        assert self.store.first_missing() is None
+        self.store.append(Write("refund-1", None, [event(), event()]), key="k")
+        assert self.store.first_missing() is None
 
     def test_a_reader_sees_the_log_as_it_was_when_it_began(self) -> None:
         """Also while the same thread appends what it read: it comes to an end, and misses nothing."""

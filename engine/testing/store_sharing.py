@@ -275,6 +275,7 @@ class Sharing(StoreScenery):
             partial(ExitStack().enter_context, store.batch()),
             partial(store.settle, "k"),
             store.head,
+            store.first_missing,
             partial(store.version, "refund-a"),
             lambda: list(store.read_stream("refund-a")),
             lambda: list(store.read_all()),

@@ -29,6 +29,18 @@ _HEAD: Final = (
     "SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),"
     " coalesce((SELECT max(position) FROM events), 0))"
 )
+# The columns: what the last position must be at least, then how many there are, and the first and the last of them.
+_EXTENT: Final = (
+    "SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),"
+    " coalesce((SELECT max(last) FROM keys), 0)),"
+    " (SELECT count(*) FROM events), (SELECT min(position) FROM events), (SELECT max(position) FROM events)"
+)
+_FIRST_GAP: Final = (
+    "SELECT coalesce((SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM events WHERE position = 1)),"
+    " (SELECT position + 1 FROM events AS each WHERE position > 0"
+    " AND NOT EXISTS (SELECT 1 FROM events WHERE position = each.position + 1) ORDER BY position LIMIT 1))"
+)
+_IS_THERE: Final = "SELECT 1 FROM events WHERE position = ?"
 _KEY: Final = "SELECT digest, first, last FROM keys WHERE key = ?"
 _BODY: Final = "SELECT digest, salt, headers, content FROM bodies WHERE digest = ?"
 _INSERT_EVENT: Final = (
@@ -47,6 +59,19 @@ _ERASE_BODY: Final = "DELETE FROM bodies WHERE digest = ?"
 def head(connection: sqlite3.Connection) -> int:
     """Return the last position."""
     return _number(connection.execute(_HEAD).fetchone()[0])
+
+
+def first_missing(connection: sqlite3.Connection) -> int | None:
+    """Return the first position that is absent; None where the log is complete.
+
+    A position was there if a later one is, if the counter of positions remembers it, or if a key does.
+    """
+    claimed, count, first, last = connection.execute(_EXTENT).fetchone()
+    head = max(_number(claimed), last or 0)
+    # So many different numbers from 1 to `head` are all of them.
+    if count == head and (first is None or first > 0):
+        return None
+    return _number(connection.execute(_FIRST_GAP).fetchone()[0])
 
 
 def version(connection: sqlite3.Connection, stream: str) -> int:
@@ -95,14 +120,21 @@ def dense(
 
 
 def known(connection: sqlite3.Connection, key: str) -> tuple[bytes, Appended] | None:
-    """Return what a key stands for and where that was appended; None for a new key."""
+    """Return what a key stands for and where that was appended; None for a new key.
+
+    Raises:
+        EventMissing: what was appended is not there any more.
+    """
     found = connection.execute(_KEY, (key,)).fetchone()
     if found is None:
         return None
     digest, first, last = found
     if not isinstance(digest, bytes):
         raise CorruptLog("the digest of an idempotency key is damaged")
-    return digest, Appended(_number(first), _number(last))
+    appended = Appended(_number(first), _number(last))
+    if connection.execute(_IS_THERE, (appended.last,)).fetchone() is None:
+        raise EventMissing(appended.last)
+    return digest, appended
 
 
 def insert_key(connection: sqlite3.Connection, key: str, digest: bytes, appended: Appended) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.errors import (
     CorruptLog,
+    EventMissing,
     MessageNotFound,
     StoreReadOnly,
     StoreUnavailable,
@@ -115,11 +116,18 @@ class SqliteStore:
         return start == _MAGIC
 
     def _prepared(self) -> bool:
-        """Migrate, and create the views whose definition is new; tell whether they must be rebuilt."""
+        """Migrate, and create the views whose definition is new; tell whether they must be rebuilt.
+
+        Raises:
+            EventMissing: views would have to be rebuilt from a log that is not complete; nothing was changed.
+        """
         with self._writing() as connection, self._translated():
             schema.migrate(connection)
-            empty_log = log.head(connection) == 0
-            tables.recreate(connection, tables.stale(connection, self._views), empty_log=empty_log)
+            changed = tables.stale(connection, self._views)
+            missing = log.first_missing(connection) if changed else None
+            if missing is not None:  # the tables may be all that is left of what it said
+                raise EventMissing(missing)
+            tables.recreate(connection, changed, empty_log=log.head(connection) == 0)
             return bool(tables.stale(connection, self._views))
 
     # ---- writing
@@ -187,6 +195,11 @@ class SqliteStore:
         """Return the last position; 0 for an empty log."""
         with self._reading() as connection:
             return log.head(connection)
+
+    def first_missing(self) -> int | None:
+        """Return the first position from 1 to the head whose event is absent; None where the log is complete."""
+        with self._reading() as connection:
+            return log.first_missing(connection)
 
     def version(self, stream: str) -> int:
         """Return the stream's version; 0 where it does not exist."""

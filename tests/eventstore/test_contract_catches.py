@@ -273,6 +273,43 @@ class ListsStreamsByAge(MemoryStore):
         return (name for name in self._state.streams if name.startswith(f"{category}-"))
 
 
+class CountsRefusedAppends(MemoryStore):
+    refused = 0
+
+    def append(self, *writes, **options):
+        try:
+            return super().append(*writes, **options)
+        except VersionConflict:
+            self.refused += 1
+            raise
+
+    def first_missing(self):
+        return self.head() + 1 if self.refused else None
+
+
+class CountsUndoneBatches(MemoryStore):
+    undone = 0
+
+    @contextmanager
+    def batch(self):
+        self.undone += 1
+        with super().batch():
+            yield
+
+    def first_missing(self):
+        return self.head() + 1 if self.undone and self._batch is None else None
+
+
+class MissesWhatABatchHolds(MemoryStore):
+    def first_missing(self):
+        return None if self._batch is None else self.head()
+
+
+class MissesTheLastEvent(MemoryStore):
+    def first_missing(self):
+        return self.head() or None
+
+
 class ReadsOnWhileTheLogGrows(MemoryStore):
     def read_all(self, *, after=0):
         while after < len(self._state.events):
@@ -593,6 +630,15 @@ CAUGHT = [
     (ReadsCategoriesStreamByStream, "a_category_is_read_in_the_order_of_positions"),
     (ReadsByPrefix, "streams_whose_names_start_alike_are_kept_apart"),
     (ListsStreamsByAge, "the_streams_of_a_category_are_listed_sorted"),
+    *(
+        (fault, "nothing_is_missing_in_a_log_that_only_the_store_has_written")
+        for fault in [
+            CountsRefusedAppends,
+            CountsUndoneBatches,
+            MissesWhatABatchHolds,
+            MissesTheLastEvent,
+        ]
+    ),
     (ReadsOnWhileTheLogGrows, "a_reader_sees_the_log_as_it_was_when_it_began"),
     (SharesASnapshotWithItsReaders, "a_reader_that_stopped_half_way_holds_up_nothing"),
     (HasOneCursor, "two_readers_in_one_thread_do_not_disturb_each_other"),
@@ -641,6 +687,7 @@ CAUGHT = [
             "batch",
             "settle",
             "head",
+            "first_missing",
             "version",
             "read_stream",
             "read_all",

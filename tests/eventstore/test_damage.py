@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from refold.engine.errors import CorruptLog, EventCorrupt, EventMissing, RefoldError
-from refold.engine.ports import Body, NewEvent, Write
+from refold.engine.ports import Body, Column, NewEvent, Upsert, View, Write
 from refold.eventstore import SqliteStore
 
 COUNT = 7
@@ -111,6 +111,81 @@ def test_a_missing_event_at_the_end_is_noticed(store, damaged):
     found, error = read_until_error(store.read_all())
     assert found == before[:-1]
     assert (type(error), error.number) == (EventMissing, COUNT)
+
+
+LOST = {
+    "nothing": ("UPDATE bodies SET salt = salt", None),
+    "the last": (f"DELETE FROM events WHERE position = {COUNT}", COUNT),
+    "the tail": (f"DELETE FROM events WHERE position >= {BAD}", BAD),
+    "one in the middle": (f"DELETE FROM events WHERE position = {BAD}", BAD),
+    "two in the middle": ("DELETE FROM events WHERE position IN (3, 5)", 3),
+    "the first": ("DELETE FROM events WHERE position = 1", 1),
+    "all": ("DELETE FROM events", 1),
+    "one below the first": (f"UPDATE events SET position = -4 WHERE position = {BAD}", BAD),
+    "one above the last": (f"UPDATE events SET position = 99 WHERE position = {BAD}", BAD),
+    "the last that is 0": (f"UPDATE events SET position = 0 WHERE position = {COUNT}", COUNT),
+    "the counter's": ("UPDATE sqlite_sequence SET seq = 10000", COUNT + 1),
+    "the key's": (f"UPDATE keys SET last = {COUNT + 3}", COUNT + 1),
+}
+
+
+@pytest.mark.parametrize(("statement", "missing"), LOST.values(), ids=LOST.keys())
+def test_the_first_position_that_is_missing_is_found(store, append, raw, statement, missing):
+    assert store.first_missing() is None
+    append(store, COUNT, bodies=[Body("b" * 64, b"salt", "{}", b"body")], key="k")
+    with raw(unguarded=True) as connection:
+        assert connection.execute(statement).rowcount > 0
+    assert store.first_missing() == missing
+    with store.batch():
+        assert store.first_missing() == missing
+
+
+def test_a_tail_is_missed_by_its_key_where_the_counter_was_changed_too(store, append, raw):
+    append(store, COUNT, key="k")
+    with raw(unguarded=True) as connection:
+        connection.execute(f"DELETE FROM events WHERE position >= {BAD}")
+        connection.execute(f"UPDATE sqlite_sequence SET seq = {BAD - 1}")
+    assert store.first_missing() == BAD
+
+
+def test_a_key_with_a_damaged_position_is_no_complete_log(store, append, raw):
+    append(store, key="k")
+    with raw() as connection:
+        connection.execute("UPDATE keys SET last = 9223372036854775807")
+    assert store.first_missing() == 2
+    with raw() as connection:
+        connection.execute("UPDATE keys SET last = 'x'")
+    with pytest.raises(CorruptLog, match="a number of the log is damaged: 'x'"):
+        store.first_missing()
+
+
+def test_a_key_whose_events_are_gone_is_no_duplicate(store, append, raw):
+    append(store, 3)
+    append(store, 2, stream="refund-b", key="k", content="c")
+    append(store, 1, stream="refund-c", key="l", content="c")
+    with raw(unguarded=True) as connection:
+        connection.execute("DELETE FROM events WHERE position = 5")
+    for content in ("c", "other"):
+        with pytest.raises(EventMissing) as caught:
+            append(store, 2, stream="refund-b", key="k", content=content)
+        assert caught.value.number == 5
+    with pytest.raises(EventMissing):
+        store.settle("k")
+    assert append(store, 1, stream="refund-c", key="l", content="c").duplicate
+    assert store.head() == 6
+
+
+def test_views_of_an_older_definition_outlive_a_log_that_is_not_complete(store, append, raw, open_store):
+    older, newer = (View("v", (Column("id", str), Column(name, int)), ("id",)) for name in ("old", "new"))
+    append(store, 2)
+    with closing(open_store(views=[older])) as writer:
+        writer.rebuild([older], [Upsert(older, ("a", 1))])
+    with raw(unguarded=True) as connection:
+        connection.execute("DELETE FROM events WHERE position = 2")
+    with pytest.raises(EventMissing):
+        open_store(views=[newer])
+    with raw() as connection:
+        assert connection.execute("SELECT * FROM v").fetchall() == [("a", 1)]
 
 
 def test_swapped_events_are_found(store, damaged, raw):

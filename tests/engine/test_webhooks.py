@@ -362,6 +362,25 @@ def test_what_is_not_durable_is_answered_503_and_never_2xx(asked, wire, monkeypa
     assert asked.receive_webhook("evonet", *wire.webhook("evonet", "r-1", "success")).result == "accepted"
 
 
+@pytest.mark.parametrize(
+    "error", [StoreBusy(5), VersionConflict("refund-r-1", 1, 2)], ids=lambda e: type(e).__name__
+)
+def test_a_store_that_fails_for_a_moment_puts_no_good_message_into_quarantine(
+    asked, wire, monkeypatch, error
+):
+    """CASES B22: the next try is recorded, so the message must come again."""
+    append = asked.store.append
+
+    def fail_on_refunds(*writes, **options):
+        if any(write.stream == "refund-r-1" for write in writes):
+            raise error
+        return append(*writes, **options)
+
+    monkeypatch.setattr(asked.store, "append", fail_on_refunds)
+    assert asked.receive_webhook("evonet", *wire.webhook("evonet", "r-1", "success")).status == 503
+    assert not list(asked.inbox())
+
+
 def test_a_closed_engine_answers_503(engine, ask, wire):
     """CASES B22."""
     ask(engine)

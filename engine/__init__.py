@@ -6,6 +6,7 @@ from .domain.attention import Attention
 from .domain.message import Channel, Message
 from .domain.money import Money
 from .domain.signals import Signal, State
+from .errors import RefoldError
 from .service.facade import RefundEngine
 from .service.importing import IngestReport
 from .service.recording import Outcome, Receipt
@@ -22,6 +23,7 @@ __all__ = [
     "Outcome",
     "PaymentView",
     "Receipt",
+    "RefoldError",
     "RefundEngine",
     "RefundView",
     "ReplayReport",

@@ -54,6 +54,8 @@ def ingest(
             output.say(
                 "Orphaned messages wait for their refund's request; `refold attention` lists them.", "dim"
             )
+    if report.damaged:  # as for a CorruptLog of any other command
+        raise typer.Exit(5)
     raise typer.Exit(1 if report.unusable or report.quarantined else 0)
 
 

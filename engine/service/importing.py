@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.identifiers import identifier
 from ..domain.message import Channel, Message
 from ..domain.strict_json import NotStrictJson, dumps, loads
-from ..errors import InvalidInput, RefoldError, StoreError, UnusableLine, shown
+from ..errors import CorruptLog, InvalidInput, RefoldError, StoreError, UnusableLine, shown
 from .arguments import http_status, moment
 from .recording import Outcome
 
@@ -57,6 +57,7 @@ class IngestReport:
         orphaned: kept for a refund that is not known yet.
         quarantined: authentic but unusable, kept aside.
         unusable: refused; each was reported with its number and reason.
+        damaged: those of the unusable that were refused because the log of their refund is damaged.
     """
 
     lines: int = 0
@@ -65,6 +66,7 @@ class IngestReport:
     orphaned: int = 0
     quarantined: int = 0
     unusable: int = 0
+    damaged: int = 0
 
     def to_json(self) -> dict[str, int]:
         """Return it as JSON values."""
@@ -123,6 +125,7 @@ class Importer:
             raise
         except RefoldError as error:
             report.unusable += 1
+            report.damaged += isinstance(error, CorruptLog)
             reason = error.reason if isinstance(error, UnusableLine) else str(error)
             on_problem(number, self._keeper.text(reason))
             return
@@ -198,6 +201,8 @@ def _parse(raw: bytes) -> LogLine:
             received_at=received_at,
             headers=_headers(fields.get("headers")),
             http_status=http_status(fields.get("http_status")),
+            method=_method(fields.get("method")),
+            target=_target(fields.get("target")),
             exact=exact,
         ),
         refund_id=_identifier(fields, "refund_id"),
@@ -249,6 +254,18 @@ def _headers(value: object) -> dict[str, str]:
     if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
         return value
     raise InvalidInput("field headers must be an object of texts")
+
+
+def _method(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value.isascii() and value.isalpha() and value.isupper()):
+        return value
+    raise InvalidInput(f"method {shown(value)} is no HTTP method, such as POST")
+
+
+def _target(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value.startswith("/") and value.isprintable()):
+        return value
+    raise InvalidInput(f"target {shown(value)} is no path of a request, such as /payment/p-1/refund")
 
 
 def long_lines_cut(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """`refold ingest`: what can be used is imported, what cannot is reported, and doing it again changes nothing."""
 
 import json
+import sqlite3
 
 import pytest
 
@@ -36,6 +37,7 @@ def test_importing_a_file_again_changes_nothing(run, store, log_file):
         "orphaned": 0,
         "quarantined": 0,
         "unusable": 1,
+        "damaged": 0,
     }
     assert run("list", "--json", "--db", store).out == before
 
@@ -120,3 +122,17 @@ def test_a_short_file_shows_no_progress(run, log_file):
 def test_input_of_unknown_length_shows_no_progress(run, easylink, monkeypatch):
     monkeypatch.setattr(importing, "_LONG", 1)
     assert run("ingest", "-", stdin=easylink("r-1"), env={"FORCE_COLOR": "1"}).err == ""
+
+
+def test_lines_of_a_refund_whose_log_is_damaged_end_with_5_and_the_others_are_imported(run, easylink, store):
+    with sqlite3.connect(store) as connection:
+        connection.execute("DROP TRIGGER events_keep_update")
+        connection.execute(
+            "UPDATE events SET data = data || ' ' WHERE stream = 'refund-cr-1004' AND version = 1"
+        )
+    connection.close()
+    lines = '{"gateway":"evocloud","channel":"poll","received_at":"2026-03-02T13:00:00Z","body":"","refund_id":"cr-1004"}\n'
+    told = run("ingest", "-", "--db", store, stdin=lines + easylink("r-1", 1, 2))
+    assert told.code == 5
+    assert "4 lines: 3 recorded, 0 known already, 0 orphaned, 0 quarantined, 1 unusable" in told.out
+    assert "line 1: event" in told.err

@@ -279,7 +279,7 @@ TOLD = {
     "a conclusion": (
         "evidence.rejected",
         '{"v":1,"channel":"poll","code":"not_found x2","trust":"verified","cites":[3,4]}',
-        "not_found x2, concluded from positions 3, 4, verified",
+        "not_found x2, concluded from its events 3, 4, verified",
     ),
 }
 
@@ -339,3 +339,16 @@ def test_a_kept_body_is_what_its_event_says(engine, ask, wire):
     body = engine.store.body(reference["digest"])
     assert body_digest(body.salt, body.headers, body.content) == reference["digest"]
     assert (len(body.content), reference["masked"]) == (reference["size"], False)
+
+
+@pytest.mark.parametrize("harm", HARM.values(), ids=HARM.keys())
+def test_an_import_reports_the_lines_of_a_damaged_refund_and_records_the_others(two, wire, flip, harm):
+    harm(two, flip)
+    lines = [
+        b'{"gateway":"evonet","channel":"poll","received_at":"2026-03-02T13:00:00Z","http_status":502,"body":"","refund_id":"%s"}'
+        % refund_id
+        for refund_id in (b"r-1", b"r-2")
+    ]
+    problems = []
+    report = two.ingest(lines, on_problem=lambda number, reason: problems.append(number))
+    assert (problems, report.unusable, report.damaged, report.recorded) == ([1], 1, 1, 1)

@@ -28,6 +28,7 @@ from .bbmsl_signing import MerchantKey
 from .reading import (
     NOT_STRICT_JSON,
     Fields,
+    currency_code,
     json_object,
     member,
     moment,
@@ -205,7 +206,9 @@ class Bbmsl:
         order = fields.reference(name)
         # Beside the one name the other is a help: where it cannot be read, nothing that is compared is missing.
         alias = (fields if order is None else Fields(document)).reference(other_name)
-        currency = fields.take("transaction.currency", _currency) or fields.take("order.currency", _currency)
+        currency = fields.take("transaction.currency", currency_code) or fields.take(
+            "order.currency", currency_code
+        )
         amount = None
         if _is_refund(document):
             amount = fields.take("transaction.amount", lambda value: self._money(value, currency))
@@ -222,7 +225,7 @@ class Bbmsl:
             detail=clipped(document.get("message")),
         )
         if fields.odd is not None:
-            return replace(read, signal=Signal.UNRECOGNISED, code=fields.odd)
+            return replace(read, signal=Signal.UNRECOGNISED, claims=signal, code=fields.odd)
         return replace(read, hold=_HOLD.get(signal, Hold.NONE))
 
     def _money(self, value: object, currency: str | None = None) -> Money:
@@ -318,12 +321,6 @@ def _is_refund(document: Mapping[str, object]) -> bool:
     """Tell whether the transaction is the refund: a query may answer with the sale and its amount."""
     kind = word(member(document, "transaction.type"))
     return kind is None or "REFUND" in kind.upper()
-
-
-def _currency(value: object) -> str:
-    code = value.upper() if isinstance(value, str) else ""
-    exponent(code)
-    return code
 
 
 def _decimal_text(value: object) -> object:

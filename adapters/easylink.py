@@ -26,6 +26,7 @@ from .easylink_codes import CODES, MEANING
 from .easylink_signing import DIGEST_SIZE, digest, refuse_smuggled_fields, text_to_sign
 from .reading import (
     Fields,
+    currency_code,
     epoch_milliseconds,
     epoch_moment,
     first_text,
@@ -232,20 +233,26 @@ class Easylink:
     def _read_refund(self, channel: Channel, document: object, said: str) -> Evidence:
         fields = Fields(document)
         state = fields.take("state", word)
+        refund_id = fields.reference("mchRefundNo")
+        payment_id = fields.reference(*_PAYMENT_OF[self._payment_reference])
+        gateway_refund_id = fields.reference("refundOrderId")
+        cents, counted = fields.take("refundAmount", _cents), fields.take("currency", _currency)
+        # A currency that easylink cannot count in is odd, and still one that differs from what was asked.
+        currency = counted or Fields(document).take("currency", currency_code)
         read = Evidence(
             signal=_signal(channel, state),
             code=shown_code("state", state),
-            refund_id=fields.reference("mchRefundNo"),
-            payment_id=fields.reference(*_PAYMENT_OF[self._payment_reference]),
-            gateway_refund_id=fields.reference("refundOrderId"),
-            amount_minor=fields.take("refundAmount", _cents),
-            currency=fields.take("currency", _currency),
+            refund_id=refund_id,
+            payment_id=payment_id,
+            gateway_refund_id=gateway_refund_id,
+            amount_minor=cents if currency == counted else None,
+            currency=currency,
             account=fields.reference("mchNo"),
             gateway_time=fields.take("successTime", epoch_moment) or fields.take("createdAt", epoch_moment),
             detail=_detail(document, said),
         )
         if fields.odd is not None:
-            return replace(read, signal=Signal.UNRECOGNISED, code=fields.odd)
+            return replace(read, signal=Signal.UNRECOGNISED, claims=read.signal, code=fields.odd)
         return replace(read, hold=_HOLD.get(read.signal, Hold.NONE))
 
     # ---- building
@@ -341,7 +348,7 @@ def _signal(channel: Channel, state: str | None) -> Signal:
 
 
 def _currency(value: object) -> str:
-    code = value.upper() if isinstance(value, str) else ""
+    code = currency_code(value)
     digits = exponent(code)
     if digits != _CENTS_DIGITS:
         raise InvalidAmount(code, f"easylink counts in hundredths; this currency has {digits} decimal digits")

@@ -20,13 +20,14 @@ from ..engine.errors import InvalidAmount, InvalidIdentifier, InvalidSetting, Un
 from .evo_codes import CAPABILITIES, RESULT, CodeTable
 from .evo_signing import SIGN_TYPES, EvoSignature
 from .reading import (
+    Fields,
+    currency_code,
     first_text,
     identifier_at,
     json_object,
     member,
     moment,
     shown_code,
-    text,
     unreadable_answer,
     without_answer,
 )
@@ -212,7 +213,8 @@ class EvoGateway(ABC):
             raise UnreadableMessage(self.name, f"{name}.status is absent")
         evidence = self._read_object(Channel.WEBHOOK, document, name)
         result = member(document, RESULT)
-        if evidence.signal is Signal.SUCCESS and result not in (None, "") and not self.table.accepted(result):
+        said = evidence.claims or evidence.signal
+        if said is Signal.SUCCESS and result not in (None, "") and not self.table.accepted(result):
             return _evidence(document, name, Signal.UNRECOGNISED, shown_code(RESULT, result))
         return evidence
 
@@ -259,7 +261,7 @@ class EvoGateway(ABC):
             return _evidence(document, name, Signal.UNRECOGNISED, code)
         odd = _odd_field(document, name)
         if odd is not None:
-            return _evidence(document, name, Signal.UNRECOGNISED, odd)
+            return _evidence(document, name, Signal.UNRECOGNISED, odd, claims=row.signal)
         return _evidence(document, name, row.signal, code)
 
 
@@ -278,10 +280,14 @@ def _idempotency_key(refund_id: str) -> str:
     return refund_id if len(refund_id) <= _MAX_KEY else hashlib.sha256(refund_id.encode()).hexdigest()
 
 
+def _currency(document: object, path: str) -> str | None:
+    return Fields(document).take(f"{path}.currency", currency_code)
+
+
 def _money(document: object, path: str) -> Money:
-    currency = text(document, f"{path}.currency")
+    currency = _currency(document, path)
     if currency is None:
-        raise InvalidAmount(member(document, f"{path}.currency"), "an ISO 4217 code in capitals is needed")
+        raise InvalidAmount(member(document, f"{path}.currency"), "an ISO 4217 code is needed")
     return Money.parse(member(document, f"{path}.value"), currency)
 
 
@@ -310,19 +316,28 @@ _ORIGINALS: Final = ("capture", "payment")
 """Where the original stands; a refund of a capture names the capture. Source: Evonet, Refund notification."""
 
 
-def _evidence(document: object, name: str, signal: Signal, code: str, hold: Hold = Hold.NONE) -> Evidence:
+def _evidence(
+    document: object,
+    name: str,
+    signal: Signal,
+    code: str,
+    hold: Hold = Hold.NONE,
+    *,
+    claims: Signal | None = None,
+) -> Evidence:
     amount = _amount(document, name)
     originals = (
         identifier_at(document, f"{where}.merchantTransInfo.merchantTransID") for where in _ORIGINALS
     )
     return Evidence(
         signal=signal,
+        claims=claims,
         code=code,
         refund_id=identifier_at(document, f"{name}.merchantTransInfo.merchantTransID"),
         payment_id=next((found for found in originals if found), None),
         gateway_refund_id=identifier_at(document, f"{name}.evoTransInfo.evoTransID"),
         amount_minor=amount.minor if amount else None,
-        currency=amount.currency if amount else None,
+        currency=_currency(document, f"{name}.transAmount"),
         gateway_time=moment(member(document, f"{name}.evoTransInfo.evoTransTime")),
         detail=first_text(document, f"{name}.failureReason", f"{name}.pspFailureReason", "result.message"),
         hold=hold,

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from ..engine.domain import strict_json
 from ..engine.domain.evidence import Evidence
 from ..engine.domain.identifiers import clipped, displayed, identifier, is_identifier
+from ..engine.domain.money import exponent
 from ..engine.domain.signals import Signal
 from ..engine.errors import InvalidInput, UnreadableMessage
 
@@ -150,6 +151,17 @@ def word(value: object) -> str | None:
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         return str(value)
     return f"({type(value).__name__})"
+
+
+def currency_code(value: object) -> str:
+    """Return an ISO 4217 code, written in capitals or not.
+
+    Raises:
+        InvalidAmount: it is none.
+    """
+    code = value.upper() if isinstance(value, str) else ""
+    exponent(code)
+    return code
 
 
 def _id(value: object) -> str:

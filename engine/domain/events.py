@@ -261,6 +261,7 @@ class MessageOrphaned(Event):
         key: the message's idempotency key.
         refund_id: the refund it was received for.
         stated_refund_id: the refund the message itself names.
+        claims: what it says beside a field that cannot be read; `signal` is then unrecognised.
         evidence: what it said, as it will be held against the request.
     """
 
@@ -270,6 +271,7 @@ class MessageOrphaned(Event):
     refund_id: str
     stated_refund_id: str | None = None
     signal: Signal
+    claims: Signal | None = None
     evidence: EvidenceRecorded
 
 

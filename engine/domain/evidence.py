@@ -53,6 +53,7 @@ class Evidence:
 
     Attributes:
         signal: the meaning, from the adapter's table.
+        claims: what the message says beside a field that cannot be read; `signal` is then unrecognised.
         code: the gateway's own words, as `field=value`, such as `refund.status=Success` or `state=2`.
         refund_id: our refund number, where the message carries it.
         payment_id: the original transaction, where the message carries it.
@@ -68,6 +69,7 @@ class Evidence:
     """
 
     signal: Signal
+    claims: Signal | None = None
     code: str
     refund_id: str | None = None
     payment_id: str | None = None

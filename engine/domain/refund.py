@@ -295,11 +295,12 @@ def decide_evidence(refund: Refund, evidence: Evidence, arrival: Arrival) -> lis
     mismatches = _mismatches(refund, evidence, arrival)
     learned = {"gateway_refund_id"} if refund.payment_asked else {"gateway_refund_id", "payment_id"}
     capping = [mismatch for mismatch in mismatches if mismatch.field not in learned]
-    signal = _capped(evidence.signal) if capping else evidence.signal
+    said = (evidence.claims or evidence.signal) if capping else evidence.signal
+    signal = _capped(said) if capping else said
     event = EVIDENCE[signal](
         channel=arrival.channel,
         code=evidence.code,
-        claimed=evidence.signal if capping else None,
+        claimed=said if capping else None,
         amount_minor=evidence.amount_minor,
         currency=evidence.currency,
         account=evidence.account,
@@ -321,7 +322,7 @@ def decide_evidence(refund: Refund, evidence: Evidence, arrival: Arrival) -> lis
     )
     decided: list[Event] = [event]
     if mismatches:
-        decided.append(EvidenceMismatched(claimed=evidence.signal, fields=tuple(mismatches)))
+        decided.append(EvidenceMismatched(claimed=said, fields=tuple(mismatches)))
     elif arrival.channel in {Channel.POLL, Channel.API_RESPONSE}:
         recorded = Recorded(0, refund.version + 1, arrival.time, event)
         decided.extend(_conclude_absence(evolve(refund, recorded), arrival))

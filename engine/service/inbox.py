@@ -78,6 +78,7 @@ class Inbox:
             refund_id=refund_id,
             stated_refund_id=evidence.refund_id,
             signal=evidence.signal,
+            claims=evidence.claims,
             evidence=_as_stated(evidence, arrival),
         )
         appended = self._store.append(
@@ -203,6 +204,7 @@ def _evidence_of(orphan: MessageOrphaned) -> Evidence:
     stated = orphan.evidence
     return Evidence(
         signal=orphan.signal,
+        claims=orphan.claims,
         code=stated.code,
         refund_id=orphan.stated_refund_id,
         payment_id=stated.payment_id,

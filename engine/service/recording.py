@@ -326,6 +326,7 @@ def _said(gateway: str, verification: Verification, evidence: Evidence, refund_i
         evidence.currency,
         evidence.account,
         *(("payment_alias", evidence.payment_alias) if evidence.payment_alias is not None else ()),
+        *(("claims", evidence.claims) if evidence.claims is not None else ()),
     )
 
 

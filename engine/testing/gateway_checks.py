@@ -125,6 +125,7 @@ def _check_evidence(read: object, message: Message, channel: Channel) -> None:
         return
     assert isinstance(read, Evidence)
     assert read.signal in Signal
+    assert read.claims is None or (read.claims in Signal and read.signal is Signal.UNRECOGNISED)
     assert read.code
     _check_text(read.code, _MAX_CODE)
     _check_text(read.detail, MAX_TEXT)

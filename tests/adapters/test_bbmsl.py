@@ -305,6 +305,7 @@ def test_for_merchants_who_name_orders_by_number_the_reference_is_the_other_name
 def test_a_field_that_cannot_be_what_it_says_makes_a_person_look(order, transaction, code, response_code):
     evidence = Bbmsl().read_response(message(answer(code=response_code, transaction=transaction, **order)))
     assert (evidence.signal, evidence.code, evidence.hold) == (UNRECOGNISED, code, Hold.NONE)
+    assert evidence.claims is SUCCESS
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,17 @@ def test_the_printed_query_response_and_notification_are_read_whole(channel, nam
 def test_a_field_that_cannot_be_what_it_says_makes_a_person_look(channel, changes, code):
     evidence = READ[channel](Easylink(), carry(channel, **refund(**changes)))
     assert (evidence.signal, evidence.code, evidence.hold) == (UNRECOGNISED, code, Hold.NONE)
+    assert evidence.claims is READ[channel](Easylink(), carry(channel, **refund())).signal
+
+
+@pytest.mark.parametrize(
+    ("written", "currency"), [("JPY", "JPY"), ("kwd", "KWD"), ("RMB", None), (344, None)]
+)
+@pytest.mark.parametrize("channel", READ)
+def test_a_currency_it_cannot_count_in_is_still_named(channel, written, currency):
+    evidence = READ[channel](Easylink(), carry(channel, **refund(currency=written)))
+    assert evidence.currency == currency
+    assert evidence.amount_minor == (None if currency else 4)
 
 
 def test_of_several_such_fields_the_first_is_named():

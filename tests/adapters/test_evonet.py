@@ -272,7 +272,8 @@ def test_accepted_without_a_refund_status_is_uncertain_yet_answered(objects):
         ("HKD", " 1", "refund.transAmount= 1"),
         ("HKD", "\uff11", "refund.transAmount=\uff11"),
         ("HKD", None, "refund.transAmount=absent"),
-        ("hkd", "1", "refund.transAmount=1"),
+        ("hkd", "1.001", "refund.transAmount=1.001"),
+        ("HKX", "1", "refund.transAmount=1"),
         (None, "1", "refund.transAmount=1"),
         (7, "1", "refund.transAmount=1"),
         ("", "", "refund.transAmount="),
@@ -283,7 +284,21 @@ def test_an_outcome_whose_amount_cannot_be_read_is_for_a_person(channel, currenc
     body = message(answer(eventCode="Refund", refund=refund("Success", currency, value)))
     found = Evonet().read_webhook(body) if channel is HOOK else READ[channel](Evonet(), body)
     assert (found.signal, found.code) == (Signal.UNRECOGNISED, code)
-    assert (found.amount_minor, found.currency, found.refund_id) == (None, None, "refund_25072")
+    readable = currency.upper() if currency in {"HKD", "hkd", "JPY"} else None
+    assert (found.amount_minor, found.currency, found.refund_id) == (None, readable, "refund_25072")
+    assert found.claims is Signal.SUCCESS
+
+
+def test_a_currency_is_read_in_capitals_or_not():
+    found = Evonet().read_poll(message(answer(refund=refund("Success", "hkd", "1.50"))))
+    assert (found.signal, found.claims) == (Signal.SUCCESS, None)
+    assert (found.amount_minor, found.currency) == (150, "HKD")
+
+
+def test_a_webhook_that_contradicts_itself_claims_nothing_though_its_amount_is_odd_too():
+    body = message(answer("V0001", eventCode="Refund", refund=refund("Success", "JPY", "1.00")))
+    found = Evonet().read_webhook(body)
+    assert (found.signal, found.claims, found.code) == (Signal.UNRECOGNISED, None, "result.code=V0001")
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ GOLDEN = [
     ),
     (
         "inbox.orphaned",
-        '{"v":1,"key":"KEY","gateway":"evonet","refund_id":"r-1","stated_refund_id":"r-1","signal":"success","evidence":{"channel":"poll","code":"state=2","trust":"unverified"}}',
+        '{"v":1,"key":"KEY","gateway":"evonet","refund_id":"r-1","stated_refund_id":"r-1","signal":"unrecognised","claims":"success","evidence":{"channel":"poll","code":"state=2","trust":"unverified"}}',
     ),
     (
         "inbox.quarantined",

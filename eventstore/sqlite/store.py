@@ -35,6 +35,23 @@ _PAGE: Final = 256
 """Events read at once. Between two pages no transaction is open, so a slow reader holds up nothing."""
 
 
+def _real(path: str | Path) -> Path:
+    """Return the file itself: by whatever names it is opened, all who write to it must meet at one lock.
+
+    Raises:
+        StoreUnavailable: the path cannot be followed.
+    """
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle; a NUL character
+        raise _unopenable(path, error) from error
+
+
+def _unopenable(path: str | Path, error: Exception) -> StoreUnavailable:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return StoreUnavailable(f"{os.fspath(path)!a} cannot be opened: {reason}")
+
+
 class SqliteStore:
     """An `EventStore` in one SQLite file.
 
@@ -57,7 +74,7 @@ class SqliteStore:
         """Open the file, creating or migrating it where needed.
 
         Args:
-            path: the file; `-wal`, `-shm` and `-lock` lie beside it.
+            path: the file; `-wal`, `-shm` and `-lock` lie beside it, also where the path is a link to it.
             views: the tables to keep beside the log.
             timeout_s: how long to wait for another writer.
             durability: "relaxed" gives up waiting for the disk at each commit; a power cut then loses events.
@@ -70,7 +87,7 @@ class SqliteStore:
         """
         check_setting(durability)
         tables.check(views)
-        self.path = Path(path).absolute()
+        self.path = _real(path)
         self._views = tuple(views)
         self._timeout_s = timeout_s
         self._durability: Durability = durability
@@ -108,8 +125,10 @@ class SqliteStore:
                 start = file.read(len(_MAGIC))
         except FileNotFoundError:
             return False
+        except IsADirectoryError as error:
+            raise StoreUnavailable(f"{self.path} is a folder; name a file") from error
         except (OSError, ValueError) as error:
-            raise StoreUnavailable(f"{self.path}: {error}") from error
+            raise _unopenable(self.path, error) from error
         # SQLite would take a very short file for an empty database, and overwrite it.
         if start not in {b"", _MAGIC}:
             raise CorruptLog(f"{self.path}: the file is no SQLite database")

@@ -21,6 +21,7 @@ from refold.engine.errors import (
     MessageNotFound,
     RefoldError,
     SchemaTooNew,
+    StoreBusy,
     StoreReadOnly,
     StoreUnavailable,
     UnsafeDurability,
@@ -136,6 +137,85 @@ def test_a_place_where_no_file_can_be_is_unavailable(tmp_path, open_store, where
     (tmp_path / "file").touch()
     with pytest.raises(RefoldError):
         open_store(tmp_path / where)
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        (".", "{folder} is a folder; name a file"),
+        ("file/log.db", "'{folder}/file/log.db' cannot be opened: Not a directory"),
+        ("nul\0.db", "'{folder}/nul\\x00.db' cannot be opened: "),
+        ("round", "'{folder}/round' cannot be opened: "),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"read_only": True}])
+def test_why_no_file_can_be_there_is_told_in_one_sentence(tmp_path, open_store, where, says, options):
+    (tmp_path / "file").touch()
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(StoreUnavailable) as caught:
+        open_store(tmp_path / where, **options)
+    assert caught.value.reason.startswith(says.format(folder=tmp_path))
+    assert "Errno" not in str(caught.value)
+
+
+# ---- one file under several names
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """Three names of one file: its own, a link to it in another folder, and one through a link to its folder."""
+    for folder in ("own", "other"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "other" / "link.db").symlink_to("../own/log.db")
+    (tmp_path / "folder").symlink_to("own")
+    return [tmp_path / "own" / "log.db", tmp_path / "other" / "link.db", tmp_path / "folder" / "log.db"]
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_writers_of_one_file_meet_at_one_lock_whatever_they_call_it(
+    tmp_path, open_store, append, linked, first
+):
+    append(open_store(linked[first]))
+    handles = [open_store(name, timeout_s=0.05) for name in linked]
+    for one in handles:
+        with one.batch():
+            append(one)
+            for other in handles:
+                if other is not one:  # SQLite itself lets anybody fold the write-ahead log at any time
+                    with pytest.raises(StoreBusy):
+                        other.checkpoint()
+    assert [handle.head() for handle in handles] == [4] * 3
+    assert names_in(tmp_path / "own") == ["log.db", "log.db-lock", "log.db-shm", "log.db-wal"]
+    assert names_in(tmp_path / "other") == ["link.db"]
+
+
+def test_a_link_that_is_turned_elsewhere_moves_no_open_store(open_store, append, linked):
+    store = open_store(linked[1], views=[TOTALS])
+    append(store, changes=[Upsert(TOTALS, ("t", 1))])
+    linked[1].unlink()
+    linked[1].symlink_to("nowhere.db")
+    store._writer._discard()  # as after a commit that failed
+    rows = [store.rows(TOTALS) for _ in range(9)]
+    assert [next(each)["total"] for each in rows] == [1] * 9
+    assert append(store) == Appended(2, 2)
+    assert not linked[1].exists()
+
+
+def test_a_log_that_is_not_folded_back_is_seen_through_a_link(tmp_path, open_store, append, frozen):
+    """Its write-ahead log lies beside the file and not beside the link."""
+    store = open_store()
+    append(store)
+    store.checkpoint()
+    append(store)
+    for folder in ("copy", "links"):
+        (tmp_path / folder).mkdir()
+    for name in ("log.db", "log.db-wal"):
+        shutil.copy(tmp_path / name, tmp_path / "copy")
+    (tmp_path / "links" / "log.db").symlink_to("../copy/log.db")
+    frozen(tmp_path / "copy")
+    frozen(tmp_path / "links")
+    with pytest.raises(StoreUnavailable):
+        open_store(tmp_path / "links" / "log.db", read_only=True)
 
 
 def test_a_file_deleted_under_an_open_store_is_not_made_anew(path, open_store, append):

@@ -108,6 +108,7 @@ class SqliteStore:
             raise StoreUnavailable(f"there is no store at {self.path}; `refold ingest` makes one")
         if read_only:
             with self._readers.one() as connection:
+                self._check_none_lost(connection)
                 self.views_stale = bool(tables.stale(connection, self._views))
             return
         if there and not os.access(self.path, os.W_OK):
@@ -134,8 +135,15 @@ class SqliteStore:
             raise CorruptLog(f"{self.path}: the file is no SQLite database")
         return start == _MAGIC
 
+    def _check_none_lost(self, connection: sqlite3.Connection) -> None:
+        lost = ", ".join(view.name for view in tables.lost(connection, self._views))
+        if lost:
+            raise StoreUnavailable(
+                f"{self.path} has lost the table of its view {lost}; `refold replay` makes it again from the log"
+            )
+
     def _prepared(self) -> bool:
-        """Migrate, and create the views whose definition is new; tell whether they must be rebuilt.
+        """Migrate, and create the views whose definition is new or table lost; tell whether they must be rebuilt.
 
         Raises:
             EventMissing: views would have to be rebuilt from a log that is not complete; nothing was changed.

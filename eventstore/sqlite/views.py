@@ -24,6 +24,7 @@ NEW: Final = "__new"
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _TAKEN: Final = frozenset({"bodies", "events", "keys", "views"})
 _KEPT: Final = "SELECT name, definition FROM views"
+_TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
 _RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
 
 
@@ -103,9 +104,19 @@ def definition(view: View) -> str:
 
 
 def stale(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View]:
-    """Return the views whose table was made with another definition, or was never filled since."""
-    kept = dict(connection.execute(_KEPT))
-    return [view for view in declared if kept.get(view.name) != definition(view)]
+    """Return the views whose table was made with another definition, was never filled since, or is lost."""
+    kept, there = dict(connection.execute(_KEPT)), _tables(connection)
+    return [view for view in declared if kept.get(view.name) != definition(view) or view.name not in there]
+
+
+def lost(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View]:
+    """Return the views that were filled and whose table is not there any more."""
+    kept, there = dict(connection.execute(_KEPT)), _tables(connection)
+    return [view for view in declared if kept.get(view.name) == definition(view) and view.name not in there]
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute(_TABLES)}
 
 
 def recreate(connection: sqlite3.Connection, changed: Iterable[View], *, empty_log: bool) -> None:
@@ -146,9 +157,12 @@ def apply(connection: sqlite3.Connection, changes: Iterable[Change], suffix: str
 
 
 def begin_rebuild(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> None:
-    """Create an empty table beside each view's own."""
+    """Create an empty table beside each view's own; that one as well where it is lost, so that both can be read."""
     db = Database(connection, execute_plugins=False)
+    there = _tables(connection)
     for view in rebuilt:
+        if view.name not in there:
+            _create(db, view)
         _table(db, view.name + NEW).drop(ignore=True)
         _create(db, view, NEW)
 

@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import refold.engine.audit
+from refold.engine.errors import StoreUnavailable
 from refold.engine.ports import Delete, Upsert, Write
 from refold.engine.service.views import ATTENTION, INBOX, PAYMENTS, REFUNDS
 
@@ -121,6 +122,36 @@ def test_views_that_are_stale_are_replayed_when_the_engine_opens(open_at, ask, w
     again = open_at(f"sqlite:///{path}")
     assert [view.refund_id for view in again.find()] == ["r-1"]
     assert again.replay().agrees
+
+
+@pytest.mark.parametrize("view", [REFUNDS, ATTENTION, PAYMENTS, INBOX], ids=lambda view: view.name)
+def test_a_view_whose_table_was_dropped_is_replayed(open_at, ask, wire, tmp_path, view):
+    import sqlite3
+
+    url = f"sqlite:///{tmp_path / 'dropped.db'}"
+    engine = open_at(url)
+    ask(engine)
+    engine.record("evonet", "poll", wire.says("evonet", "r-9", "success"))
+    engine.record("evonet", "request", wire.request("evonet", "r-2", payment="p-2"))
+    before = dump(engine)
+    assert all(before)
+
+    def drop():
+        with sqlite3.connect(tmp_path / "dropped.db") as connection:
+            connection.execute(f"DROP TABLE {view.name}")
+        connection.close()
+
+    drop()
+    assert {found.view for found in engine.replay().differences} == {view.name}
+    assert dump(engine) == before
+    drop()
+    engine.close()
+    with pytest.raises(StoreUnavailable, match=f"{view.name}; `refold replay`"):
+        open_at(url, read_only=True)
+    again = open_at(url)
+    assert dump(again) == before
+    assert again.replay().agrees
+    assert dump(open_at(url, read_only=True)) == before
 
 
 def test_an_engine_that_cannot_be_made_leaves_no_store_open(open_at, tmp_path, monkeypatch):

@@ -540,6 +540,74 @@ def test_a_reader_with_other_views_says_so_and_changes_nothing(path, open_store,
     assert path.read_bytes() == before
 
 
+def drop(raw, name):
+    with raw() as connection:
+        connection.execute(f"DROP TABLE {name}")
+
+
+def test_a_view_whose_table_is_lost_is_made_again_empty_and_stale(open_store, append, raw):
+    others = View("others", (Column("id", str),), ("id",))
+    changes = [Upsert(WITH_MORE, ("t", 1, "x")), Upsert(others, ("o",))]
+    with closing(open_store(views=[WITH_MORE, others])) as store:
+        append(store, changes=changes)
+    drop(raw, "totals")
+    for _ in range(2):  # also where nobody rebuilt it the first time
+        store = open_store(views=[WITH_MORE, others])
+        assert store.views_stale is True
+        assert list(store.rows(WITH_MORE)) == []
+        assert list(store.rows(others)) == [{"id": "o"}]
+    (found,) = store.rebuild([WITH_MORE, others], changes)
+    assert (found.view, found.key, found.live) == ("totals", ("t",), None)
+    assert store.views_stale is False
+    with raw() as connection:
+        assert connection.execute("PRAGMA index_list(totals)").fetchall()[0][1] == "totals_by_kind"
+    assert open_store(views=[WITH_MORE, others]).views_stale is False
+
+
+def test_a_view_whose_table_is_lost_in_an_empty_log_is_complete_when_it_is_made_again(open_store, raw):
+    open_store(views=[TOTALS])
+    drop(raw, "totals")
+    store = open_store(views=[TOTALS])
+    assert (store.views_stale, list(store.rows(TOTALS))) == (False, [])
+
+
+def test_a_table_that_is_lost_while_the_store_is_open_can_be_rebuilt(open_store, append, raw):
+    store = open_store(views=[WITH_MORE])
+    append(store, changes=[Upsert(WITH_MORE, ("t", 1, "x"))])
+    drop(raw, "totals")
+    with pytest.raises(StoreUnavailable, match="no such table: totals"):
+        list(store.rows(WITH_MORE))
+
+    def changes():
+        assert list(store.rows(WITH_MORE)) == []
+        yield Upsert(WITH_MORE, ("t", 1, "x"))
+
+    (found,) = store.rebuild([WITH_MORE], changes())
+    assert (found.key, found.live) == (("t",), None)
+    assert [row["total"] for row in store.rows(WITH_MORE)] == [1]
+    assert store.rebuild([WITH_MORE], changes=[Upsert(WITH_MORE, ("t", 1, "x"))]) == []
+
+
+def test_a_rebuild_that_fails_leaves_no_empty_table_in_the_place_of_a_lost_one(open_store, append, raw):
+    store = open_store(views=[TOTALS])
+    append(store, changes=[Upsert(TOTALS, ("t", 1))])
+    drop(raw, "totals")
+    with pytest.raises(ZeroDivisionError):
+        store.rebuild([TOTALS], (1 // 0 for _ in "x"))
+    assert open_store(views=[TOTALS]).views_stale is True
+
+
+def test_a_reader_names_the_view_that_is_lost_and_what_makes_it_again(path, open_store, append, raw):
+    with closing(open_store(views=[TOTALS])) as store:
+        append(store)
+    drop(raw, "totals")
+    before = path.read_bytes()
+    with pytest.raises(StoreUnavailable, match=r"lost the table of its view totals; `refold replay` makes"):
+        open_store(views=[TOTALS], read_only=True)
+    assert path.read_bytes() == before
+    assert open_store(views=[WITH_MORE], read_only=True).views_stale is True
+
+
 @pytest.mark.parametrize(
     "name", ["events", "keys", "views", "bodies", "sqlite_x y", "Totals", "t;", "a__new", ""]
 )

@@ -144,14 +144,14 @@ class Inbox:
         guard = Write(inbox_stream(gateway.name), self._store.version(inbox_stream(gateway.name)))
         events: list[NewEvent] = []
         changes: list[Change] = []
-        for position, time, orphan in self._orphans(gateway, refund) if guard.expected else ():
+        for time, orphan in self._orphans(gateway, refund) if guard.expected else ():
             decided = decide_evidence(refund, _evidence_of(orphan), _arrival_of(gateway, orphan, time))
-            refund = advanced(refund, decided, time, position=position)
+            refund = advanced(refund, decided, time)
             events += encoded(decided, time)
             changes.append(Delete(INBOX, (orphan.key,)))
         return Adopted(refund, events, changes, guard)
 
-    def _orphans(self, gateway: Gateway, refund: Refund) -> Iterator[tuple[int, datetime, MessageOrphaned]]:
+    def _orphans(self, gateway: Gateway, refund: Refund) -> Iterator[tuple[datetime, MessageOrphaned]]:
         by_payment = None if gateway.capabilities.refund_reference else refund.payment_id
         wheres = [{"refund_id": refund.refund_id}]
         if by_payment is not None:
@@ -166,7 +166,7 @@ class Inbox:
             orphan, time = self._orphan_at(position, key)
             # Matched by payment alone: not where the caller had said that it speaks of another refund.
             if orphan.refund_id in {refund.refund_id, orphan.stated_refund_id, by_payment}:
-                yield position, time, orphan
+                yield time, orphan
 
     def _orphan_at(self, position: int, key: str) -> tuple[MessageOrphaned, datetime]:
         found = next(decoded(self._store.read_all(after=position - 1)), None)

@@ -87,22 +87,17 @@ def folded(stream: str, fold: Callable[[], Result]) -> Result:
         raise EventUnreadable(stream, f"folding it raised {type(error).__name__}") from error
 
 
-def advanced(refund: Refund | None, events: Sequence[Event], time: datetime, *, position: int = 0) -> Refund:
+def advanced(refund: Refund | None, events: Sequence[Event], time: datetime) -> Refund:
     """Fold events that are about to be appended, holding each move against the machine.
 
-    Args:
-        refund: what they were decided on.
-        events: what was decided.
-        time: when the fact reached us.
-        position: what later evidence may cite them by; their own is not known before the append, and nothing the
-            views need depends on it.
+    Positions are not known before the append; nothing that is decided or shown depends on them.
 
     Raises:
         IllegalMove: the lifecycle has no such move.
     """
     for event in events:
         version = refund.version + 1 if refund is not None else 1
-        after = evolve(refund, Recorded(position, version, time, event))
+        after = evolve(refund, Recorded(0, version, time, event))
         if refund is not None:
             _check(refund, after, event)
         refund = after

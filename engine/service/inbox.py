@@ -9,7 +9,7 @@ import structlog
 
 from ..domain.events import EvidenceRecorded, MessageOrphaned, MessageQuarantined, time_text
 from ..domain.evidence import Evidence, Hold, Verification
-from ..domain.refund import Arrival, decide_evidence
+from ..domain.proof import Arrival, decide_evidence
 from ..errors import CorruptLog
 from ..ports import Delete, Write
 from .journal import advanced, decoded, encoded, inbox_stream, refund_stream

@@ -13,7 +13,7 @@ import structlog
 from ..domain.events import time_text
 from ..domain.evidence import Evidence, Trust
 from ..domain.message import Channel
-from ..domain.refund import Arrival, decide_evidence
+from ..domain.proof import Arrival, decide_evidence
 from ..domain.signals import Signal, State
 from ..errors import InvalidInput, InvalidSignature, RefoldError, UnreadableMessage
 from ..ports import Write

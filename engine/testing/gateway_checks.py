@@ -10,7 +10,8 @@ from ..domain.evidence import UNVERIFIED, Evidence, Hold, SentRefund, Trust, Ver
 from ..domain.identifiers import MAX_TEXT, displayed, is_identifier
 from ..domain.message import Channel, HttpRequest, Message
 from ..domain.money import MAX_MINOR, Money, exponent
-from ..domain.refund import Arrival, decide_evidence, evolve
+from ..domain.proof import Arrival, decide_evidence
+from ..domain.refund import evolve
 from ..domain.signals import Signal
 from ..errors import InvalidInput, InvalidSignature, RefoldError, UnreadableMessage
 

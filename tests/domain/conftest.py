@@ -8,7 +8,8 @@ import pytest
 from refold.engine.domain.events import EVIDENCE, EvidenceRecorded, Recorded, RefundRequested
 from refold.engine.domain.evidence import UNVERIFIED, Evidence, Trust
 from refold.engine.domain.message import Channel
-from refold.engine.domain.refund import Arrival, Refund, decide_evidence, evolve
+from refold.engine.domain.proof import Arrival, decide_evidence
+from refold.engine.domain.refund import Refund, evolve
 from refold.engine.domain.signals import BIT, Signal
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

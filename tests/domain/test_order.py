@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from refold.engine.domain.events import Recorded
 from refold.engine.domain.evidence import UNVERIFIED, Evidence, Hold
 from refold.engine.domain.message import Channel
-from refold.engine.domain.refund import Arrival, decide_evidence, evolve
+from refold.engine.domain.proof import Arrival, decide_evidence
+from refold.engine.domain.refund import evolve
 from refold.engine.domain.signals import Signal
 
 PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=150)

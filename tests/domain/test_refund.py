@@ -11,7 +11,8 @@ from refold.engine.domain.events import (
 )
 from refold.engine.domain.evidence import Evidence, Hold, Trust, Verification
 from refold.engine.domain.message import Channel
-from refold.engine.domain.refund import Arrival, decide_evidence, decide_request, decide_resolution
+from refold.engine.domain.proof import Arrival, decide_evidence
+from refold.engine.domain.refund import decide_request, decide_resolution
 from refold.engine.domain.signals import Signal, State
 from refold.engine.errors import InvalidIdentifier, RefundConflict
 

@@ -1,6 +1,8 @@
 """A log that has lost events is never taken for all there is: the views stay, and everybody is told."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -93,3 +95,20 @@ def test_a_message_known_by_its_key_alone_is_no_duplicate(busy, wire, path, cut)
     with pytest.raises(EventMissing):
         busy.record("evonet", "poll", said)
     assert [len(rows) for rows in dump(path)] == [len(rows) for rows in before]
+
+
+@pytest.mark.parametrize("command", ["replay", "doctor"])
+def test_the_command_ends_with_5_and_names_the_event(busy, path, cut, command):
+    busy.close()
+    before = dump(path)
+    cut("position > 2")
+    done = subprocess.run(
+        [sys.executable, "-m", "refold.engine.cli", command, "--db", path],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 5
+    assert b"event 3 of the log is missing" in b" ".join((done.stdout + done.stderr).split())
+    assert b"Traceback" not in done.stderr
+    assert dump(path) == before

@@ -4,7 +4,6 @@ import json
 import re
 from itertools import pairwise
 from pathlib import Path
-from time import process_time
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -288,12 +287,9 @@ def test_a_surviving_number_would_be_seen():
 @pytest.mark.parametrize(
     "unit", ["4 ", "4", "4111111111111111 ", "%22", '"cvv":"', "\\", "cvv ", '"cvv":\\"', " cvv="]
 )
-def test_masking_takes_time_in_proportion_to_the_text(unit):
-    """The largest body there is takes less than two seconds; a quadratic pattern takes minutes."""
-    text = (unit * 256_000)[:256_000].encode()
-    before = process_time()
-    mask_cards(text)
-    assert process_time() - before < 20
+def test_the_largest_body_there_is_can_be_masked(unit):
+    """A pattern that is quadratic in the text takes minutes and runs into the suite's limit for one test."""
+    assert mask_cards((unit * 256_000)[:256_000].encode())
 
 
 def test_all_cards_of_the_table_differ():

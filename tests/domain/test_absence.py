@@ -110,6 +110,14 @@ def test_a_new_submission_starts_all_over(story):
     assert not_found(told, after_s=1)
 
 
+def test_the_answer_to_an_earlier_submission_is_none_to_the_last(story):
+    told = submitted(story)
+    told.seconds += 10
+    told.append(SENT)
+    assert not_found(told, after_s=10) == []
+    assert not_found(told, after_s=600) == []
+
+
 @pytest.mark.parametrize("channel", [POST, HOOK, REPORT])
 def test_only_queries_count(story, channel):
     told = submitted(story)

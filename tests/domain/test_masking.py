@@ -84,6 +84,41 @@ def test_a_card_number_is_cut_to_its_first_six_and_last_four(pan):
     assert mask_text(in_fours(pan, " ")) == mask_text(in_fours(pan, "-")) == masked(pan)
 
 
+LENGTHS = {
+    "4": {13, 16, 19},
+    "51": {16},
+    "55": {16},
+    "2221": {16},
+    "2720": {16},
+    "34": {15},
+    "37": {15},
+    "300": set(range(14, 20)),
+    "36": set(range(14, 20)),
+    "6011": set(range(13, 20)),  # Discover from 16 on, Maestro below
+    "3528": set(range(16, 20)),
+    "3589": set(range(16, 20)),
+    "62": set(range(13, 20)),
+    "81": set(range(16, 20)),
+    "50": set(range(13, 20)),
+    "69": set(range(13, 20)),
+    "2220": set(),
+    "2721": set(),
+    "3527": set(),
+    "31": set(),
+    "1": set(),
+    "70": set(),
+    "82": set(),
+    "9": set(),
+}
+
+
+@pytest.mark.parametrize(("begins", "lengths"), LENGTHS.items(), ids=LENGTHS)
+def test_a_card_number_has_a_length_of_its_brand(begins, lengths):
+    numbers = {length: with_check_digit(begins, length, "0" * 18) for length in range(12, 21)}
+    found = {length for length, digits in numbers.items() if mask_text(digits) != digits}
+    assert found == lengths
+
+
 @pytest.mark.parametrize("dress", DRESSES.values(), ids=DRESSES)
 @pytest.mark.parametrize("pan", CARDS.values(), ids=CARDS)
 def test_a_card_number_is_masked_in_any_dress(pan, dress):

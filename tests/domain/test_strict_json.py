@@ -59,6 +59,9 @@ PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=
         pytest.param(b"   ", "Expecting value", id="blanks"),
         pytest.param(b'{"a":', "Expecting value", id="cut off"),
         pytest.param(b"[" * 65 + b"]" * 65, "nested too deeply", id="65 lists deep"),
+        pytest.param(
+            b"[[]," + b"[" * 64 + b"]" * 65, "nested too deeply", id="65 lists deep, beside another"
+        ),
         pytest.param(b'{"a":' * 65 + b"1" + b"}" * 65, "nested too deeply", id="65 objects deep"),
         pytest.param(b"[" * 10**5 + b"]" * 10**5, "nested too deeply", id="10^5 lists deep"),
         pytest.param(b"[" * 10**5, "nested too deeply", id="10^5 brackets, unclosed"),
@@ -79,6 +82,7 @@ def test_what_is_no_strict_json_is_refused_by_its_rule(raw, rule):
         (b'"\\u00e9\\n\\/"', "\u00e9\n/"),
         (b"9" * 308, int("9" * 308)),
         (b"[" * 64 + b"]" * 64, None),
+        (b"[[]," + b"[" * 63 + b"]" * 64, None),
         (b"[" + b"[]," * 1000 + b"[]]", [[]] * 1001),
         (b"[[1],[[2]]]", [[1], [[2]]]),
         (b'"[[[[[[[[[["', "[" * 10),

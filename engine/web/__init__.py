@@ -1,0 +1,1 @@
+"""The web entry point: an ASGI application that receives webhooks, and its metrics."""

@@ -29,6 +29,9 @@ class _State:
     keys: dict[str, tuple[bytes, Appended]] = field(default_factory=dict)
     bodies: dict[str, Body] = field(default_factory=dict)
     views: dict[str, Table] = field(default_factory=dict)
+    leases: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Token and end of each lease by its name."""
+    last_token: int = 0
 
     def copy(self) -> _State:
         """Return a state that can change without this one changing."""
@@ -38,6 +41,8 @@ class _State:
             self.keys.copy(),
             self.bodies.copy(),
             {name: table.copy() for name, table in self.views.items()},
+            self.leases.copy(),
+            self.last_token,
         )
 
 
@@ -211,6 +216,24 @@ class MemoryStore:
                 ]
                 state.views.update(new)
                 return found
+
+    # ---- leases
+
+    def claim(self, name: str, *, holder: str, now: str, until: str) -> int | None:  # noqa: ARG002 - nobody else asks
+        """Take the lease of that name; None where another one has not ended."""
+        with self._writers, self._open() as state:
+            if name in state.leases and state.leases[name][1] > now:
+                return None
+            state.last_token += 1
+            state.leases[name] = (state.last_token, until)
+            return state.last_token
+
+    def release(self, token: int) -> None:
+        """End the lease of that token."""
+        with self._writers, self._open() as state:
+            for name, (held, _) in list(state.leases.items()):
+                if held == token:
+                    del state.leases[name]
 
     # ---- the rest
 

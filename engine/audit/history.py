@@ -16,11 +16,11 @@ from ..domain.events import (
     RefundRequested,
     RefundResolved,
     SubmissionStarted,
-    time_text,
 )
 from ..domain.message import Channel
 from ..domain.money import Money, major_text
 from ..domain.refund import evolve, fold
+from ..domain.wire import time_text
 from ..errors import InvalidAmount, RefundNotFound
 from ..service.journal import decoded, folded, refund_stream
 

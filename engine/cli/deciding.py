@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..domain.attention import Attention
-from ..domain.events import time_of
 from ..domain.money import major_text
 from ..domain.signals import TERMINAL, State
+from ..domain.wire import time_of
 from ..errors import CorruptLog, InvalidInput, shown
 from .output import plain
 from .rendering import case, headline, moment

@@ -6,23 +6,21 @@ Old versions are read through `UPCASTERS`; nothing is ever rewritten.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ..errors import EventUnreadable, InvalidText
 from .evidence import Hold, Trust
 from .message import Channel
 from .money import MAX_MINOR
 from .signals import ALL_BITS, Signal, State
-from .strict_json import NotStrictJson, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from datetime import datetime
 
 MinorUnits = Annotated[int, Field(strict=True, gt=0, le=MAX_MINOR)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
+Failure = Literal["timeout", "not_sent", "http_error"]
 
 
 class _Frozen(BaseModel):
@@ -71,10 +69,18 @@ class RefundRequested(Event):
 
 
 class SubmissionStarted(Event):
-    """The intent: these exact bytes, under this idempotency key, are about to leave (or are known to have left)."""
+    """The intent: these exact bytes, under this idempotency key, are about to leave (or are known to have left).
+
+    Attributes:
+        signed_at, nonce: what the request was built with; with them a retry is the same bytes again.
+        target: path and query it is sent to.
+    """
 
     wire = "refund.submission_started"
     idempotency_key: str
+    signed_at: AwareDatetime | None = None
+    nonce: str | None = None
+    target: str | None = None
     trust: Trust | None = None
     key_id: str | None = None
     message: MessageRef
@@ -82,13 +88,19 @@ class SubmissionStarted(Event):
 
 
 class ContactFailed(Event):
-    """The gateway could not be asked or did not answer; this says nothing about the refund."""
+    """The gateway could not be asked or did not answer; this says nothing about the refund.
+
+    Attributes:
+        failure: `not_sent` where it is certain that no byte left; the others leave the outcome unknown.
+        request: digest of the intent's message, where there was one.
+    """
 
     wire = "refund.contact_failed"
     phase: Literal["submit", "poll"]
-    failure: Literal["timeout", "not_sent", "http_error"]
+    failure: Failure
     detail: str | None = None
     http_status: Whole | None = None
+    request: str | None = None
 
 
 class PollingExhausted(Event):
@@ -123,6 +135,7 @@ class EvidenceRecorded(Event):
         payment_alias: the payment's other name at the gateway.
         cites: versions, in this stream, of the answers it was concluded from (a rejection concluded from absence).
         adopted_from: key of the orphan this was, before its refund was known.
+        retry_after_s: how many seconds the gateway wants to be left alone.
         recorded_at: when it was appended, where that is not when it reached us (imports).
     """
 
@@ -141,6 +154,7 @@ class EvidenceRecorded(Event):
     hold: Hold | None = None
     unanswered: bool | None = None
     http_status: Whole | None = None
+    retry_after_s: Whole | None = None
     trust: Trust
     key_id: str | None = None
     message: MessageRef | None = None
@@ -313,12 +327,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     MessageQuarantined,
     DurabilityChosen,
 )
-BY_WIRE: Final = {model.wire: model for model in EVENTS}
 EVIDENCE: Final = {model.signal: model for model in EVENTS if issubclass(model, EvidenceRecorded)}
-
-Data = dict[str, Any]
-UPCASTERS: Final[dict[tuple[str, int], Callable[[Data], Data]]] = {}
-"""(wire name, old version) → function from that version's data to the next version's."""
 
 
 class Recorded(NamedTuple):
@@ -328,68 +337,3 @@ class Recorded(NamedTuple):
     version: int
     time: datetime
     event: Event
-
-
-def to_wire(event: Event) -> str:
-    """Return the event's data as JSON text, its version first."""
-    body = event.model_dump_json(exclude_none=True)
-    head = f'{{"v":{event.version}'
-    return f"{head}}}" if body == "{}" else f"{head},{body[1:]}"
-
-
-def from_wire(wire: str, data: str) -> Event:
-    """Read an event of this or an older version.
-
-    Raises:
-        EventUnreadable: no model has that wire name, the version is newer than this code, or the data does not fit.
-    """
-    model = BY_WIRE.get(wire)
-    if model is None:
-        raise EventUnreadable(wire, "no model has this wire name; was it written by a newer refold?")
-    prefix = _PREFIX[model]
-    try:
-        if data.startswith(prefix):
-            return model.model_validate_json("{" + data[len(prefix) :])
-        return model.model_validate(_upcast(model, loads(data.encode())))
-    except (ValidationError, NotStrictJson, UnicodeError) as error:
-        raise EventUnreadable(wire, f"its data does not fit: {type(error).__name__}") from error
-
-
-def _upcast(model: type[Event], data: object) -> Data:
-    version = data.pop("v", None) if isinstance(data, dict) else None
-    if not isinstance(data, dict) or type(version) is not int:
-        raise EventUnreadable(model.wire, "its data carries no version")
-    while version != model.version:
-        upcaster = UPCASTERS.get((model.wire, version))
-        if upcaster is None:
-            raise EventUnreadable(
-                model.wire, f"version {version} is unknown, this refold reads up to {model.version}"
-            )
-        try:
-            data = upcaster(data)
-        except Exception as error:  # whatever it stumbles over, it is the event that cannot be read
-            raise EventUnreadable(
-                model.wire, f"its upcaster from version {version}: {type(error).__name__}"
-            ) from error
-        version += 1
-    return data
-
-
-_PREFIX: Final = {model: f'{{"v":{model.version},' for model in EVENTS}
-
-
-def time_text(moment: datetime) -> str:
-    """Return a moment as the log keeps it: RFC 3339, UTC, microseconds. `moment` must have an offset.
-
-    Raises:
-        InvalidText: in UTC it would be before the year 1 or after 9999.
-    """
-    try:
-        return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
-    except OverflowError:
-        raise InvalidText("time", f"{moment.isoformat()} is in no year from 1 to 9999 of UTC") from None
-
-
-def time_of(text: str) -> datetime:
-    """Read what `time_text` wrote."""
-    return datetime.fromisoformat(text)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +53,22 @@ class Message:
             if key.lower() == wanted:
                 return value
         return None
+
+    def retry_after_s(self) -> int | None:
+        """Return how many seconds the sender wants to be left alone, by its Retry-After header; a day at most."""
+        text = (self.header("Retry-After") or "").strip()
+        if text.isascii() and text.isdigit():
+            return min(int(text[:_MAX_DIGITS]), _MAX_RETRY_AFTER_S)
+        try:
+            until = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        wait = until.replace(tzinfo=until.tzinfo or UTC) - self.received_at
+        return min(max(wait // timedelta(seconds=1), 0), _MAX_RETRY_AFTER_S)
+
+
+_MAX_DIGITS: Final = 9
+_MAX_RETRY_AFTER_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ class Arrival:
     verification: Verification
     message: MessageRef | None
     http_status: int | None = None
+    retry_after_s: int | None = None
     adopted_from: str | None = None
     recorded_at: datetime | None = None
     refund_reference: bool = True
@@ -71,6 +72,7 @@ def decide_evidence(refund: Refund, evidence: Evidence, arrival: Arrival) -> lis
         else evidence.hold,
         unanswered=None if evidence.answered else True,
         http_status=arrival.http_status,
+        retry_after_s=arrival.retry_after_s,
         trust=arrival.verification.trust,
         key_id=arrival.verification.key_id,
         message=arrival.message,

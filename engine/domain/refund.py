@@ -6,11 +6,13 @@ Evolve never decides, logs or reads a clock. A decision returns the events to ap
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import EventUnreadable, InvalidText, RefundConflict, SelfApproval
 from .attention import Attention, attention_of
 from .events import (
+    ContactFailed,
     EvidenceMismatched,
     EvidenceRecorded,
     EvidenceUnrecognised,
@@ -51,16 +53,39 @@ class Resolution:
     reason: str
 
 
+class Attempt(NamedTuple):
+    """One submission: when it began, and with which bytes.
+
+    Attributes:
+        digest: of the request's message.
+        signed_at, nonce: what the request was built with; None where it was not built by this engine.
+        left: False where it is certain that no byte of it left.
+    """
+
+    time: datetime
+    digest: str
+    signed_at: datetime | None
+    nonce: str | None
+    left: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
     """What the log says about one refund.
 
     Attributes:
         payment_id: from the request (`payment_asked`); else what the gateway said.
+        reason: the text for the gateway.
         mask: the evidence so far.
         resolution: the last decision of a person.
-        submitted_at: when it was last sent, or was about to be.
+        attempts: every submission, in the order of the log.
+        unsent: how often it could not be sent: those of the attempts, and requests that could not even be built.
+        unsent_at: when that last happened.
         answered_at: when the gateway itself last answered a submission.
+        refused_at: when an answer to a submission last refused it.
+        pending_at: when the gateway first said that it holds the refund.
+        polls: how often the gateway was asked about it, answered or not; `polled_at`: when last.
+        not_before: the gateway wants to be left alone until then.
         absent: (version, time) of each `not_found` poll.
         doubted_at: when the gateway last refused it in a way that a later query must confirm.
         confirmed_at: when a query or report last said that no money moved.
@@ -82,10 +107,18 @@ class Refund:
     position: int
     version: int
     payment_asked: bool = False
+    reason: str = ""
     mask: int = 0
     resolution: Resolution | None = None
-    submitted_at: datetime | None = None
+    attempts: tuple[Attempt, ...] = ()
+    unsent: int = 0
+    unsent_at: datetime | None = None
     answered_at: datetime | None = None
+    refused_at: datetime | None = None
+    pending_at: datetime | None = None
+    polls: int = 0
+    polled_at: datetime | None = None
+    not_before: datetime | None = None
     absent: tuple[tuple[int, datetime], ...] = ()
     doubted_at: datetime | None = None
     confirmed_at: datetime | None = None
@@ -120,9 +153,19 @@ class Refund:
         return self.hold is not Hold.NONE
 
     @property
+    def sent(self) -> tuple[Attempt, ...]:
+        """The submissions that may have reached the gateway."""
+        return tuple(attempt for attempt in self.attempts if attempt.left)
+
+    @property
     def submitted(self) -> bool:
-        """Whether it was sent, or is about to be."""
-        return self.submitted_at is not None
+        """Whether it was sent, or is about to be; not where it is certain that no byte left."""
+        return bool(self.sent)
+
+    @property
+    def submitted_at(self) -> datetime | None:
+        """When it was last sent, or was about to be."""
+        return max((attempt.time for attempt in self.sent), default=None)
 
     @property
     def hold(self) -> Hold:
@@ -132,7 +175,10 @@ class Refund:
         """
         if self.unproven and not self.reconciled:
             return Hold.UNTIL_RECONCILED
-        if self.doubted_at is None or (self.confirmed_at is not None and self.confirmed_at > self.doubted_at):
+        # Where one of several submissions was refused, the others may have come through.
+        refused_at = self.refused_at if len(self.sent) > 1 else None
+        doubts = [time for time in (self.doubted_at, refused_at) if time is not None]
+        if not doubts or (self.confirmed_at is not None and self.confirmed_at > max(doubts)):
             return Hold.NONE
         return Hold.UNTIL_QUERY
 
@@ -159,6 +205,7 @@ def evolve(refund: Refund | None, recorded: Recorded) -> Refund:
             position=recorded.position,
             version=recorded.version,
             payment_asked=event.payment_id is not None,
+            reason=event.reason or "",
         )
     return replace(
         refund,
@@ -174,7 +221,10 @@ def _changed(refund: Refund, event: Event, recorded: Recorded) -> dict[str, Any]
     if isinstance(event, EvidenceRecorded):
         return _with_evidence(refund, event, recorded)
     if isinstance(event, SubmissionStarted):
-        return {"submitted_at": _later(refund.submitted_at, recorded.time)}
+        attempt = Attempt(recorded.time, event.message.digest, event.signed_at, event.nonce)
+        return {"attempts": (*refund.attempts, attempt)}
+    if isinstance(event, ContactFailed):
+        return _without_answer(refund, event, recorded.time)
     if isinstance(event, RefundResolved):
         decision = Resolution(event.outcome, event.seen_mask, event.actor, event.reason)
         return {"resolution": decision, **dict.fromkeys(_RAISED.values(), False)}
@@ -195,6 +245,18 @@ def _later(known: datetime | None, time: datetime) -> datetime:
     return time if known is None else max(known, time)
 
 
+def _without_answer(refund: Refund, event: ContactFailed, time: datetime) -> dict[str, Any]:
+    if event.phase == "poll":
+        return {"polls": refund.polls + 1, "polled_at": _later(refund.polled_at, time)}
+    if event.failure != "not_sent":
+        return {}
+    attempts = tuple(
+        attempt._replace(left=False) if attempt.digest == event.request else attempt
+        for attempt in refund.attempts
+    )
+    return {"attempts": attempts, "unsent": refund.unsent + 1, "unsent_at": _later(refund.unsent_at, time)}
+
+
 def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) -> dict[str, Any]:
     signal, time = event.signal, recorded.time
     ours = event.claimed is None  # a message that names something else says nothing about our submission
@@ -204,6 +266,15 @@ def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) 
         "unproven": refund.unproven or event.hold is Hold.UNTIL_RECONCILED,
         "reconciled": refund.reconciled or (event.channel is Channel.REPORT and _confirms(event)),
     }
+    if event.retry_after_s is not None:
+        changed["not_before"] = _later(refund.not_before, time + timedelta(seconds=event.retry_after_s))
+    if event.channel is Channel.POLL and event.cites is None:
+        changed["polls"] = refund.polls + 1
+        changed["polled_at"] = _later(refund.polled_at, time)
+    if signal is Signal.PENDING:
+        changed["pending_at"] = time if refund.pending_at is None else min(refund.pending_at, time)
+    if signal is Signal.REJECTED and event.channel is Channel.API_RESPONSE:
+        changed["refused_at"] = _later(refund.refused_at, time)
     if event.hold is Hold.UNTIL_QUERY:
         changed["doubted_at"] = _later(refund.doubted_at, time)
     elif event.channel in {Channel.POLL, Channel.REPORT} and _confirms(event):

@@ -1,7 +1,9 @@
 """The ports: what the engine needs from outside, declared by the engine that uses it."""
 
+from ..domain.capabilities import AmountForm, Capabilities
 from ..domain.evidence import AbsenceRule
-from .gateway import AmountForm, Capabilities, Code, Gateway
+from ..domain.schedule import Schedule, Stage
+from .gateway import Code, Gateway
 from .store import (
     Appended,
     Body,
@@ -37,6 +39,8 @@ __all__ = [
     "Gateway",
     "NewEvent",
     "Row",
+    "Schedule",
+    "Stage",
     "StoredEvent",
     "Upsert",
     "Value",

@@ -231,6 +231,26 @@ class EventStore(Protocol):
         """Yield rows whose columns equal `where`, ordered by one unique column (default: the key), above `after`."""
         ...
 
+    def claim(self, name: str, *, holder: str, now: str, until: str) -> int | None:
+        """Take the lease of that name, so that of several workers one does what it stands for.
+
+        A lease is no event: it only keeps workers apart; what they append is guarded by versions as always.
+
+        Args:
+            name: what is leased.
+            holder: who takes it, for operators.
+            now: the present (RFC 3339, UTC, as `time_text` writes it).
+            until: when it ends by itself, should its holder not come back.
+
+        Returns:
+            its token, larger than that of every lease before it; None where another one has not ended.
+        """
+        ...
+
+    def release(self, token: int) -> None:
+        """End the lease of that token; where it has ended, or was taken by another, nothing."""
+        ...
+
     def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
         """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
         ...

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from ..domain.events import EvidenceRecorded, MessageOrphaned, MessageQuarantined, time_text
+from ..domain.events import EvidenceRecorded, MessageOrphaned, MessageQuarantined
 from ..domain.evidence import Evidence, Hold, Verification
 from ..domain.proof import Arrival, decide_evidence
+from ..domain.wire import time_text
 from ..errors import CorruptLog
 from ..ports import Delete, Write
 from .journal import advanced, decoded, encoded, inbox_stream, refund_stream

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..domain import payment as payments
 from ..domain import refund as refunds
-from ..domain.events import Recorded, from_wire, time_of, time_text, to_wire
+from ..domain.events import Recorded
 from ..domain.lifecycle import check_move
 from ..domain.refund import evolve
+from ..domain.wire import from_wire, time_of, time_text, to_wire
 from ..errors import CorruptLog, EventUnreadable, StoreError, VersionConflict
 from ..ports import NewEvent, Write
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import structlog
 
-from ..domain.events import time_text
 from ..domain.evidence import Evidence, Trust
 from ..domain.message import Channel
 from ..domain.proof import Arrival, decide_evidence
 from ..domain.signals import Signal, State
+from ..domain.wire import time_text
 from ..errors import InvalidInput, InvalidSignature, RefoldError, UnreadableMessage
 from ..ports import Write
 from .inbox import Fact, Inbox
@@ -195,6 +195,7 @@ class Recorder:
             verification=verification,
             message=reference,
             http_status=message.http_status,
+            retry_after_s=None if channel is Channel.WEBHOOK else message.retry_after_s(),
             recorded_at=self.recorded_at(message),
             refund_reference=gateway.capabilities.refund_reference,
             absence=gateway.capabilities.absence,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.events import MessageOrphaned, time_of, time_text
+from ..domain.events import MessageOrphaned
 from ..domain.money import Money
 from ..domain.signals import State
+from ..domain.wire import time_of, time_text
 from ..ports import Column, Delete, Upsert, View
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..domain.events import Recorded, RefundRequested, from_wire, to_wire
+from ..domain.events import Recorded, RefundRequested
 from ..domain.evidence import UNVERIFIED, Evidence, Hold, SentRefund, Trust, Verification
 from ..domain.identifiers import MAX_TEXT, displayed, is_identifier
 from ..domain.message import Channel, HttpRequest, Message
@@ -13,6 +13,7 @@ from ..domain.money import MAX_MINOR, Money, exponent
 from ..domain.proof import Arrival, decide_evidence
 from ..domain.refund import evolve
 from ..domain.signals import Signal
+from ..domain.wire import from_wire, to_wire
 from ..errors import InvalidInput, InvalidSignature, RefoldError, UnreadableMessage
 
 if TYPE_CHECKING:

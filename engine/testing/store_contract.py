@@ -17,6 +17,7 @@ before the import. The module itself needs nothing but refold.
 from __future__ import annotations
 
 from .store_appending import Appending, Bodies, Keys
+from .store_leases import Leases
 from .store_reading import Reading
 from .store_sharing import Batches, Sharing
 from .store_views import Rebuilding, Views
@@ -24,7 +25,7 @@ from .store_views import Rebuilding, Views
 __all__ = ["EventStoreContract"]
 
 
-class EventStoreContract(Appending, Keys, Bodies, Reading, Views, Rebuilding, Batches, Sharing):
+class EventStoreContract(Appending, Keys, Bodies, Reading, Views, Rebuilding, Leases, Batches, Sharing):
     """All that `refold.engine.ports.EventStore` promises; override `make_store`, and the capabilities that lack.
 
     Attributes:

@@ -285,6 +285,8 @@ class Sharing(StoreScenery):
             partial(store.erase_body, "f" * 64),
             partial(store.row, TOTALS, ("a",)),
             lambda: list(store.rows(TOTALS)),
+            partial(store.claim, "refund-a", holder="worker", now="2026", until="2027"),
+            partial(store.release, 1),
             partial(store.rebuild, [TOTALS], []),
             store.describe,
             store.checkpoint,

@@ -53,12 +53,29 @@ CREATE TABLE bodies (
 """
 
 
+# AUTOINCREMENT: a token is never used again, however many leases have ended.
+_LEASES: Final = """
+CREATE TABLE leases (
+    token INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    holder TEXT NOT NULL,
+    until TEXT NOT NULL
+);
+"""
+
+
 @migrations()
 def m001_log(db: Database) -> None:
     """Create the log, its idempotency keys and the message bodies."""
     for statement in _statements(_LOG):
         db.conn.execute(statement)
     db["views"].create({"name": str, "definition": str}, pk="name")  # type: ignore[union-attr]
+
+
+@migrations()
+def m002_leases(db: Database) -> None:
+    """Create the leases of workers."""
+    db.conn.execute(_LEASES)
 
 
 def _statements(script: str) -> list[str]:

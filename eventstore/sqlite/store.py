@@ -17,7 +17,7 @@ from ...engine.errors import (
 )
 from ...engine.ports import Appended
 from ..codec import checked, content_digest, original, stored_events, validate
-from . import log, schema
+from . import leases, log, schema
 from . import views as tables
 from .connection import check_setting, translated
 from .readers import Readers
@@ -347,6 +347,18 @@ class SqliteStore:
                 stale = bool(tables.stale(connection, self._views))
         self.views_stale = stale
         return found
+
+    # ---- leases
+
+    def claim(self, name: str, *, holder: str, now: str, until: str) -> int | None:
+        """Take the lease of that name; None where another one has not ended."""
+        with self._writing() as connection, self._translated():
+            return leases.claim(connection, name, holder, now, until)
+
+    def release(self, token: int) -> None:
+        """End the lease of that token; where it has ended, or was taken by another, nothing."""
+        with self._writing() as connection, self._translated():
+            leases.release(connection, token)
 
     # ---- the rest
 

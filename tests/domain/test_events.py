@@ -10,24 +10,20 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from refold.engine.domain import events
+from refold.engine.domain import wire as wires
 from refold.engine.domain.events import (
-    BY_WIRE,
     EVENTS,
     EVIDENCE,
-    UPCASTERS,
     Event,
     EvidenceRecorded,
     PollingExhausted,
     Recorded,
     RefundRequested,
     RefundResolved,
-    from_wire,
-    time_of,
-    time_text,
-    to_wire,
 )
 from refold.engine.domain.refund import fold
 from refold.engine.domain.signals import Signal
+from refold.engine.domain.wire import BY_WIRE, UPCASTERS, from_wire, time_of, time_text, to_wire
 from refold.engine.errors import EventUnreadable, InvalidText
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -70,12 +66,12 @@ GOLDEN = [
     ("refund.requested", '{"v":1,"gateway":"bbmsl","refund_id":"r-2","amount_minor":1,"currency":"JPY"}'),
     (
         "refund.submission_started",
-        '{"v":1,"idempotency_key":"r-1","trust":"verified","key_id":"main","message":{"digest":"DIGEST","size":512,"masked":true},"recorded_at":"2026-11-21T12:00:00.123456Z"}',
+        '{"v":1,"idempotency_key":"r-1","signed_at":"2026-11-21T12:00:00Z","nonce":"0af1","target":"/payment/p-1/refund","trust":"verified","key_id":"main","message":{"digest":"DIGEST","size":512,"masked":true},"recorded_at":"2026-11-21T12:00:00.123456Z"}',
     ),
     ("refund.contact_failed", '{"v":1,"phase":"submit","failure":"timeout","detail":"read timed out"}'),
     (
         "refund.contact_failed",
-        '{"v":1,"phase":"poll","failure":"http_error","detail":"bad gateway","http_status":502}',
+        '{"v":1,"phase":"poll","failure":"http_error","detail":"bad gateway","http_status":502,"request":"DIGEST"}',
     ),
     ("refund.polling_exhausted", '{"v":1,"polls":9}'),
     ("refund.overdue", '{"v":1,"due_at":"2026-11-21T12:00:00.123456Z"}'),
@@ -86,7 +82,7 @@ GOLDEN = [
     ("evidence.rejected", '{"v":1,"channel":"poll","code":"state=2","trust":"unverified"}'),
     (
         "evidence.pending",
-        '{"v":1,"channel":"webhook","code":"refund.status=Success","claimed":"success","amount_minor":10000,"currency":"HKD","account":"S024116","payment_id":"p-1","payment_alias":"1076","gateway_refund_id":"evo-1","gateway_time":"2026-11-21T11:59:59Z","detail":"Refund accepted 退款","hold":"until_query","unanswered":true,"http_status":200,"trust":"verified","key_id":"main","message":{"digest":"DIGEST","size":512,"masked":true},"cites":[4,7],"adopted_from":"KEY","recorded_at":"2026-11-21T12:00:00.123456Z"}',
+        '{"v":1,"channel":"webhook","code":"refund.status=Success","claimed":"success","amount_minor":10000,"currency":"HKD","account":"S024116","payment_id":"p-1","payment_alias":"1076","gateway_refund_id":"evo-1","gateway_time":"2026-11-21T11:59:59Z","detail":"Refund accepted 退款","hold":"until_query","unanswered":true,"http_status":200,"retry_after_s":30,"trust":"verified","key_id":"main","message":{"digest":"DIGEST","size":512,"masked":true},"cites":[4,7],"adopted_from":"KEY","recorded_at":"2026-11-21T12:00:00.123456Z"}',
     ),
     ("evidence.closed", '{"v":1,"channel":"poll","code":"state=2","trust":"unverified"}'),
     ("evidence.failed", '{"v":1,"channel":"poll","code":"state=2","trust":"unverified"}'),
@@ -275,7 +271,7 @@ def test_the_next_version_is_written_and_the_present_one_still_read(monkeypatch)
         because: str
 
     monkeypatch.setitem(BY_WIRE, PollingEnded.wire, PollingEnded)
-    monkeypatch.setitem(events._PREFIX, PollingEnded, '{"v":2,')
+    monkeypatch.setitem(wires._PREFIX, PollingEnded, '{"v":2,')
     monkeypatch.setitem(UPCASTERS, (PollingEnded.wire, 1), lambda data: {**data, "because": "not kept then"})
     old = from_wire("refund.polling_exhausted", '{"v":1,"polls":9}')
     assert old == PollingEnded(polls=9, because="not kept then")

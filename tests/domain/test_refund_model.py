@@ -14,10 +14,11 @@ from hypothesis.stateful import (
 )
 
 from refold.engine.domain import lifecycle
-from refold.engine.domain.events import MessageRef, Recorded, SubmissionStarted, from_wire, to_wire
+from refold.engine.domain.events import MessageRef, Recorded, SubmissionStarted
 from refold.engine.domain.message import Channel
 from refold.engine.domain.refund import decide_exhausted, decide_overdue, decide_resolution, evolve, fold
 from refold.engine.domain.signals import Signal, State, signals_in
+from refold.engine.domain.wire import from_wire, to_wire
 
 PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=200, stateful_step_count=25)
 MESSAGE = MessageRef(digest="00", size=2)

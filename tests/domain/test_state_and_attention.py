@@ -9,7 +9,13 @@ from refold.engine.domain.attention import Attention
 from refold.engine.domain.events import MessageRef, SubmissionStarted
 from refold.engine.domain.evidence import Hold
 from refold.engine.domain.message import Channel
-from refold.engine.domain.refund import Resolution, decide_exhausted, decide_overdue, decide_resolution
+from refold.engine.domain.refund import (
+    Attempt,
+    Resolution,
+    decide_exhausted,
+    decide_overdue,
+    decide_resolution,
+)
 from refold.engine.domain.signals import State, state_of
 
 DECISIONS = ("success", "failed", "closed")
@@ -20,6 +26,10 @@ FLAGS = {
     "polling_exhausted": "exhausted",
 }
 SENT = SubmissionStarted(idempotency_key="r-1", message=MessageRef(digest="00", size=2))
+
+
+def sent(refund):
+    return Attempt(time=refund.requested_at, digest="00", signed_at=None, nonce=None)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +68,7 @@ def test_evidence_adds_up_to(story, oracle, shown, seen, state, attention):
 def test_state_and_attention_of_every_mask_are_as_designed(story, oracle, shown, mask_of):
     refund = story().refund
     for seen, submitted in product(oracle.sets, (False, True)):
-        found = replace(refund, mask=mask_of(seen), submitted_at=refund.requested_at if submitted else None)
+        found = replace(refund, mask=mask_of(seen), attempts=(sent(refund),) if submitted else ())
         assert shown(found) == (oracle.state(seen), oracle.attention(seen, submitted=submitted)), seen
 
 
@@ -67,7 +77,7 @@ def test_state_and_attention_of_every_mask_after_every_decision_are_as_designed(
     story, oracle, shown, mask_of, outcome
 ):
     refund = story().refund
-    refund = replace(refund, submitted_at=refund.requested_at)
+    refund = replace(refund, attempts=(sent(refund),))
     for seen, known in product(oracle.sets, oracle.sets):
         decided = (outcome, known)
         decision = Resolution(State(outcome), mask_of(known), "ann", "because")

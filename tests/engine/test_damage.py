@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from refold.engine import Outcome, State
-from refold.engine.domain.events import UPCASTERS
+from refold.engine.domain.wire import UPCASTERS
 from refold.engine.errors import CorruptLog, EventCorrupt, EventUnreadable, MessageNotFound, StoreBusy
 from refold.engine.ports import NewEvent, Write
 from refold.engine.service.keeping import body_digest

@@ -1,0 +1,158 @@
+"""Requests over HTTPS, by httpx.
+
+Each exchange has a connection of its own: one that is kept open may be closed by the other side at the moment a refund
+is written into it, and then nobody knows whether it was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from ..errors import InvalidSetting
+from ..ports.transport import NoAnswer
+from .endpoint import MAX_ANSWER
+from .exchange import Broken, Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..domain.events import Failure
+    from ..domain.message import HttpRequest
+    from ..ports.transport import Answer
+    from .endpoint import Endpoint
+
+_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+"""Raised before the first byte of a request is written: the connection, its TLS or the proxy's tunnel did not come up.
+
+Source: HTTPX, Exceptions (read 2026-11-21).
+"""
+_TIMEOUT: Final[Failure] = "timeout"
+_HTTP_ERROR: Final[Failure] = "http_error"
+_HEADERS: Final = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+    "User-Agent": "refold",
+}
+
+
+class HttpTransport:
+    """A `Transport` to the endpoints it is given. It follows no redirects and asks no proxy of the environment.
+
+    Args:
+        endpoints: where each gateway is, by the adapter's name.
+        max_answer: bytes of the longest answer that is taken.
+
+    Raises:
+        InvalidSetting: a file of certificate authorities that cannot be used.
+    """
+
+    def __init__(self, endpoints: Mapping[str, Endpoint], *, max_answer: int = MAX_ANSWER) -> None:
+        self._endpoints = dict(endpoints)
+        self._max_answer = max_answer
+        self._trust = {name: _trust(name, endpoint) for name, endpoint in self._endpoints.items()}
+
+    def reaches(self, gateway: str) -> bool:
+        """Tell whether it has an address of the gateway."""
+        return gateway in self._endpoints
+
+    def notify_url(self, gateway: str) -> str | None:
+        """Return where the gateway shall send its webhooks; None: it is not told."""
+        endpoint = self._endpoints.get(gateway)
+        return None if endpoint is None else endpoint.notify_url
+
+    def send(self, gateway: str, request: HttpRequest, *, timeout_s: int) -> Answer | NoAnswer:
+        """Send a request and wait for its whole answer, `timeout_s` seconds at most, all in all.
+
+        Only an event loop can end every kind of waiting in time (for a name, for a header that comes byte by byte), so
+        this runs one; where the calling thread has one already, in a thread of its own.
+
+        Raises:
+            InvalidSetting: it has no address of the gateway.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self.asend(gateway, request, timeout_s=timeout_s))
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, self.asend(gateway, request, timeout_s=timeout_s)).result()
+
+    async def asend(self, gateway: str, request: HttpRequest, *, timeout_s: int) -> Answer | NoAnswer:
+        """Do the same without blocking the event loop."""
+        endpoint = self._endpoints.get(gateway)
+        if endpoint is None:
+            raise InvalidSetting(f"endpoint of {gateway}", "none is configured; give its base_url")
+        exchange = Exchange(self._max_answer)
+        sent = _Sent()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._exchanged(gateway, endpoint, request, exchange, sent)
+            return exchange.answer()
+        except _NOT_SENT as error:
+            return NoAnswer("not_sent", _named(error))
+        except (TimeoutError, httpx.TimeoutException):
+            what, failure = f"nothing whole within {timeout_s} s", _TIMEOUT
+        except (Broken, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            what, failure = _named(error), _HTTP_ERROR
+        return exchange.broken(failure, what) if sent.begun else NoAnswer("not_sent", what)
+
+    async def _exchanged(
+        self, gateway: str, endpoint: Endpoint, request: HttpRequest, exchange: Exchange, sent: _Sent
+    ) -> None:
+        timeout = httpx.Timeout(None, connect=endpoint.connect_timeout_s)
+        # What is signed goes over the wire as it is: httpx would write some characters of a path in its own way.
+        target = httpx.URL(endpoint.base_url).path.rstrip("/") + request.target
+        async with (
+            httpx.AsyncClient(
+                verify=self._trust[gateway], proxy=endpoint.proxy, trust_env=False, timeout=timeout
+            ) as client,
+            client.stream(
+                request.method,
+                endpoint.url(request.target),
+                headers={**_HEADERS, **request.headers},
+                content=request.body or None,
+                follow_redirects=False,
+                extensions={"trace": sent.trace, "target": target.encode("ascii")},
+            ) as response,
+        ):
+            exchange.began(response.status_code, response.headers.multi_items())
+            async for part in response.aiter_raw():
+                exchange.received(part)
+
+
+class _Sent:
+    """Notes whether the first byte of a request was about to leave."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    async def trace(self, name: str, _info: object) -> None:
+        """Take one of the events that httpcore traces. Source: HTTPX, Extensions, "trace" (read 2026-11-21)."""
+        if name.endswith("send_request_headers.started"):
+            self.begun = True
+
+
+def _trust(name: str, endpoint: Endpoint) -> ssl.SSLContext:
+    try:
+        if endpoint.ca_file is None:
+            return httpx.create_ssl_context(trust_env=False)
+        return ssl.create_default_context(cafile=endpoint.ca_file)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise InvalidSetting(f"ca_file of {name}", f"{endpoint.ca_file!a} cannot be used: {reason}") from None
+
+
+def _named(error: Exception) -> str:
+    """Return an error in words; httpx's own hold addresses and reasons, never headers or bodies."""
+    if isinstance(error, ValueError):  # Python's own, which quote what they stumble over
+        return type(error).__name__
+    text = str(error)
+    return f"{type(error).__name__}: {text}"[:_MAX_DETAIL] if text else type(error).__name__
+
+
+_MAX_DETAIL: Final = 200

@@ -22,7 +22,7 @@ from ..engine.errors import (
     InvalidText,
     UnreadableMessage,
 )
-from ..engine.ports import AmountForm, Capabilities
+from ..engine.ports import AmountForm, Capabilities, Schedule, Stage
 from .bbmsl_codes import ANY_OTHER, CODES, MEANING, RESPONSE_CODE, STATUS, SUCCESSFUL
 from .bbmsl_signing import MerchantKey
 from .reading import (
@@ -62,6 +62,8 @@ _CAPABILITIES: Final = Capabilities(
     amounts=AmountForm.MAJOR_NUMBER,
     acknowledgement=None,  # no refund webhook is documented
     webhook_retry_s=(),
+    # The schedule is ours: the refund is synchronous, so what is under way is soon over.
+    pending=Schedule((Stage(1800, 60), Stage(86_400, 1800), Stage(3 * 86_400, 6 * 3600)), 86_400),
     refund_reference=False,  # an order has one refund: it is found by the order, whatever number the merchant gave it
 )
 _HOLD: Final = {Signal.REJECTED: Hold.UNTIL_QUERY}
@@ -90,13 +92,14 @@ class Bbmsl:
         reference: which of the two documented fields our payment ids are.
         currency: ISO 4217 code of the merchant's orders, as a request carries none. HKD by default is ours:
             BBMSL is a Hong Kong acquirer.
+        capabilities: where this merchant's differ from the documented ones.
 
     Raises:
         InvalidSetting: an id, key, reference or currency that cannot be used, or `cryptography` is missing.
     """
 
     name: Final = _NAME
-    capabilities: Final = _CAPABILITIES
+    capabilities: Capabilities = _CAPABILITIES
     codes: Final = CODES
 
     def __init__(
@@ -106,6 +109,7 @@ class Bbmsl:
         private_key_pem: str | bytes | None = None,
         reference: OrderReference = "merchantReference",
         currency: str = "HKD",
+        capabilities: Capabilities | None = None,
     ) -> None:
         if merchant_id != "" and not is_identifier(merchant_id):
             raise InvalidSetting("merchant_id", "1 to 128 printable ASCII characters, no blanks, are needed")
@@ -118,6 +122,8 @@ class Bbmsl:
         self._merchant_id = merchant_id
         self._reference = reference
         self._currency = currency
+        if capabilities is not None:
+            self.capabilities = capabilities
         self._key = None if private_key_pem is None else MerchantKey(private_key_pem)
 
     def __repr__(self) -> str:

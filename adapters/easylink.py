@@ -21,7 +21,7 @@ from ..engine.errors import (
     InvalidText,
     UnreadableMessage,
 )
-from ..engine.ports import AmountForm, Capabilities
+from ..engine.ports import AmountForm, Capabilities, Schedule, Stage
 from .easylink_codes import CODES, MEANING
 from .easylink_signing import DIGEST_SIZE, digest, refuse_smuggled_fields, text_to_sign
 from .reading import (
@@ -50,6 +50,7 @@ PaymentReference = Literal["payOrderId", "mchOrderNo"]
 
 _NAME: Final = "easylink"
 _HOLD: Final = {Signal.CLOSED: Hold.UNTIL_RECONCILED}
+_DAY_S: Final = 86_400
 _CAPABILITIES: Final = Capabilities(
     partial=True,
     several=True,
@@ -63,6 +64,9 @@ _CAPABILITIES: Final = Capabilities(
     amounts=AmountForm.CENTS,
     acknowledgement=b"success",
     webhook_retry_s=(0, 30, 60, 90, 120, 150),
+    one_at_a_time=True,  # one refund in progress per pay order
+    # The schedules are ours: the system closes a refund after two hours, and tells of 2 and 3 by itself before.
+    pending=Schedule((Stage(600, 60), Stage(7200, 600), Stage(3 * _DAY_S, 6 * 3600)), _DAY_S),
 )
 _PAYMENT_OF: Final[Mapping[PaymentReference, tuple[str, ...]]] = {
     "payOrderId": ("payOrderId", "mchOrderNo"),
@@ -98,13 +102,14 @@ class Easylink:
         keys: MD5 keys, the one to sign with first; without any, messages stay unverified.
         payment_reference: which of the two documented fields our payment ids are. `payOrderId` by default:
             queries and notifications carry that one only.
+        capabilities: where this merchant's differ from the documented ones.
 
     Raises:
         InvalidSetting: an id that is none, an unknown payment reference, or keys that cannot be used.
     """
 
     name: Final = _NAME
-    capabilities: Final = _CAPABILITIES
+    capabilities: Capabilities = _CAPABILITIES
     codes: Final = CODES
 
     def __init__(
@@ -114,6 +119,7 @@ class Easylink:
         app_id: str = "",
         keys: Iterable[SigningKey] = (),
         payment_reference: PaymentReference = "payOrderId",
+        capabilities: Capabilities | None = None,
     ) -> None:
         for setting, value in (("mch_no", mch_no), ("app_id", app_id)):
             if value != "" and not is_identifier(value):
@@ -124,6 +130,8 @@ class Easylink:
         self._app_id = app_id
         self._keys = keyring(keys)
         self._payment_reference = payment_reference
+        if capabilities is not None:
+            self.capabilities = capabilities
 
     def __repr__(self) -> str:
         return f"Easylink(mch_no={self._mch_no!r}, app_id={self._app_id!r}, keys={list(self._keys)!r})"

@@ -13,10 +13,11 @@ from urllib.parse import quote
 
 from ..engine.domain.evidence import Evidence, Hold, SentRefund
 from ..engine.domain.identifiers import clipped
+from ..engine.domain.masking import shown
 from ..engine.domain.message import Channel, HttpRequest
 from ..engine.domain.money import Money
 from ..engine.domain.signals import Signal
-from ..engine.errors import InvalidAmount, InvalidIdentifier, InvalidSetting, UnreadableMessage, shown
+from ..engine.errors import InvalidAmount, InvalidIdentifier, InvalidSetting, UnreadableMessage
 from .evo_codes import CAPABILITIES, RESULT, CodeTable
 from .evo_signing import SIGN_TYPES, EvoSignature
 from .reading import (
@@ -54,6 +55,7 @@ class EvoGateway(ABC):
         accepted_sign_types: what an incoming SignType header may select.
         send_key_id: send the key's id as the KeyID header.
         base_path: what stands before every path, such as `/v1`; empty or starting with a slash.
+        capabilities: where this merchant's differ from the documented ones.
 
     Raises:
         InvalidSetting: one of these cannot be used.
@@ -61,7 +63,7 @@ class EvoGateway(ABC):
 
     name: ClassVar[str]
     table: ClassVar[CodeTable]
-    capabilities: ClassVar[Capabilities] = CAPABILITIES
+    capabilities: Capabilities = CAPABILITIES
     events: ClassVar[Mapping[str, str]]
     """Which object tells the outcome, by eventCode of the webhook."""
     amount_required: ClassVar[bool]
@@ -74,6 +76,7 @@ class EvoGateway(ABC):
         accepted_sign_types: Iterable[str] = tuple(SIGN_TYPES),
         send_key_id: bool = False,
         base_path: str = "",
+        capabilities: Capabilities | None = None,
     ) -> None:
         if base_path and (not base_path.startswith("/") or base_path.endswith("/") or "?" in base_path):
             raise InvalidSetting("base_path", "it starts with a slash, ends without one and has no query")
@@ -81,6 +84,8 @@ class EvoGateway(ABC):
             self.name, keys, sign_type, accepted_sign_types, send_key_id=send_key_id
         )
         self._base_path = base_path
+        if capabilities is not None:
+            self.capabilities = capabilities
 
     @property
     def codes(self) -> tuple[Code, ...]:

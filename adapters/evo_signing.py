@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..engine.domain.evidence import UNVERIFIED, Trust, Verification
 from ..engine.domain.identifiers import is_identifier
+from ..engine.domain.masking import shown
 from ..engine.domain.message import Channel
-from ..engine.errors import InvalidSetting, InvalidSignature, shown
+from ..engine.errors import InvalidSetting, InvalidSignature
 from .signing import MAX_HEADER, SigningKey, digest_bytes, keyring, same_digest, signing_key, verifying_key
 
 if TYPE_CHECKING:

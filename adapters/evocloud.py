@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..engine.domain.evidence import RefundOrder
+    from ..engine.ports import Capabilities
     from .signing import SigningKey
 
 _PAGE: Final = "EVO Cloud, Cancel or Refund (read 2026-11-21)"
@@ -83,6 +84,7 @@ class Evocloud(EvoGateway):
         accepted_sign_types: what an incoming SignType header may select.
         send_key_id: send the key's id as the KeyID header; `Key-based` always does.
         base_path: what stands before every path; empty or starting with a slash.
+        capabilities: where this merchant's differ from the documented ones.
 
     Raises:
         InvalidSetting: one of these cannot be used.
@@ -102,6 +104,7 @@ class Evocloud(EvoGateway):
         accepted_sign_types: Iterable[str] = tuple(SIGN_TYPES),
         send_key_id: bool = False,
         base_path: str = "",
+        capabilities: Capabilities | None = None,
     ) -> None:
         super().__init__(
             keys=keys,
@@ -109,6 +112,7 @@ class Evocloud(EvoGateway):
             accepted_sign_types=accepted_sign_types,
             send_key_id=send_key_id,
             base_path=base_path,
+            capabilities=capabilities,
         )
         if sid is not None and not is_identifier(sid):
             raise InvalidSetting("sid", "the store's number at EVO Cloud is needed, such as S024116")

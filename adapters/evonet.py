@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..engine.domain.evidence import Evidence, RefundOrder
+    from ..engine.ports import Capabilities
     from .signing import SigningKey
 
 _REFUND_API: Final = "Evonet, Refund API (read 2026-11-21)"
@@ -95,6 +96,7 @@ class Evonet(EvoGateway):
         accepted_sign_types: what an incoming SignType header may select.
         send_key_id: send the key's id as the KeyID header; `Key-based` always does.
         base_path: what stands before every path; empty or starting with a slash.
+        capabilities: where this merchant's differ from the documented ones.
         query_path: the path that returns a refund by its own merchantTransID. The pages above promise such a GET and
             do not print its path, so it is a setting.
 
@@ -116,6 +118,7 @@ class Evonet(EvoGateway):
         send_key_id: bool = False,
         base_path: str = "",
         query_path: str = QUERY_PATH,
+        capabilities: Capabilities | None = None,
     ) -> None:
         super().__init__(
             keys=keys,
@@ -123,6 +126,7 @@ class Evonet(EvoGateway):
             accepted_sign_types=accepted_sign_types,
             send_key_id=send_key_id,
             base_path=base_path,
+            capabilities=capabilities,
         )
         before, field, after = query_path.partition("{merchantTransID}")
         if not before.startswith("/") or not field:

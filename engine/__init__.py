@@ -7,15 +7,20 @@ from .domain.message import Channel, Message
 from .domain.money import Money
 from .domain.signals import Signal, State
 from .errors import RefoldError
+from .service.contacting import Contacted
 from .service.facade import RefundEngine
 from .service.importing import IngestReport
 from .service.recording import Outcome, Receipt
 from .service.views import PaymentView, RefundView
 from .service.webhooks import WebhookReply
+from .service.working import WorkReport
+from .transport.endpoint import Endpoint
 
 __all__ = [
     "Attention",
     "Channel",
+    "Contacted",
+    "Endpoint",
     "HistoryEntry",
     "IngestReport",
     "Message",
@@ -30,4 +35,5 @@ __all__ = [
     "Signal",
     "State",
     "WebhookReply",
+    "WorkReport",
 ]

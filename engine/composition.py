@@ -15,7 +15,8 @@ from .service.views import VIEWS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .ports import EventStore, Gateway
+    from .ports import EventStore, Gateway, Transport
+    from .transport.endpoint import Endpoint
 
 
 def system_clock() -> datetime:
@@ -44,6 +45,8 @@ def open_store(
     """
     from ..eventstore import MemoryStore, SqliteStore  # noqa: PLC0415 - joined here, and only when a store is opened
 
+    if not isinstance(url, str):
+        raise InvalidSetting("store URL", f"a text is needed, not {type(url).__name__}")
     if url == "memory:":
         return MemoryStore()
     parts = urlsplit(url)
@@ -70,6 +73,13 @@ def _without_password(url: str) -> str:
 
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def open_transport(endpoints: Mapping[str, Endpoint]) -> Transport:
+    """Return the way to these gateways, over HTTPS. Raises `InvalidSetting`."""
+    from .transport.http import HttpTransport  # noqa: PLC0415 - httpx is loaded only where something is sent
+
+    return HttpTransport(endpoints)
 
 
 def all_gateways() -> Sequence[Gateway]:

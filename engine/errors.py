@@ -18,6 +18,8 @@ RefoldError
 │   ├── PaymentConflict          the payment is registered with other content
 │   ├── OverRefund               more than the payment has left
 │   ├── SelfApproval             the person who asked for a refund may not decide it
+│   ├── TooSoon                  the gateway may not be contacted about the refund yet; it says when
+│   ├── ResendRefused            it may have been sent already, and sending it again is not safe
 │   ├── VersionConflict          another writer was first: read again and decide again
 │   └── KeyReuse                 the idempotency key stands for other content
 ├── Unauthentic                  the message does not prove where it comes from: never appended
@@ -43,7 +45,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .domain.masking import mask_text
+from .domain.masking import mask_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +73,7 @@ __all__ = [
     "RefundConflict",
     "RefundNotFound",
     "Refused",
+    "ResendRefused",
     "SchemaTooNew",
     "SelfApproval",
     "StaleMessage",
@@ -80,6 +83,7 @@ __all__ = [
     "StoreFull",
     "StoreReadOnly",
     "StoreUnavailable",
+    "TooSoon",
     "Unauthentic",
     "UnknownGateway",
     "UnreadableMessage",
@@ -87,20 +91,6 @@ __all__ = [
     "UnusableLine",
     "VersionConflict",
 ]
-
-_SHOWN = 60
-_LOOKED_AT = 10 * _SHOWN
-
-
-def shown(value: object) -> str:
-    """Return `value` as an error message may show it: escaped, card numbers masked, and cut after 60 characters."""
-    try:
-        text = ascii(value)
-    except (ValueError, RecursionError):  # an int of thousands of digits, lists in lists in lists
-        text = f"({type(value).__name__} that cannot be shown)"
-    # Masked before it is escaped: behind a quotation mark `cvv=` would not begin a field.
-    masked = mask_text(ascii(mask_text(value[:_LOOKED_AT])) if isinstance(value, str) else text[:_LOOKED_AT])
-    return masked if len(text) <= _SHOWN else f"{masked[:_SHOWN]}… ({len(text)} characters)"
 
 
 class RefoldError(Exception):
@@ -228,10 +218,8 @@ class OverRefund(Refused):
     """`requested` is more than `available`, both integers in the minor unit of `currency`."""
 
     def __init__(self, payment_id: str, requested: int, available: int, currency: str) -> None:
-        super().__init__(
-            f"refund of {requested} on payment {shown(payment_id)} refused: {available} left"
-            f" (minor units of {currency}; refunds in doubt stay reserved)"
-        )
+        left = f"{available} left (minor units of {currency}; refunds in doubt stay reserved)"
+        super().__init__(f"refund of {requested} on payment {shown(payment_id)} refused: {left}")
         self.payment_id = payment_id
         self.requested = requested
         self.available = available
@@ -244,6 +232,26 @@ class SelfApproval(Refused):
     def __init__(self, actor: str) -> None:
         super().__init__(f"{shown(actor)} asked for this refund and may not decide it: another person must")
         self.actor = actor
+
+
+class TooSoon(Refused):
+    """The gateway may not be contacted about the refund for another `retry_after_s` seconds; `reason` says why."""
+
+    def __init__(self, refund_id: str, reason: str, retry_after_s: int) -> None:
+        super().__init__(f"refund {shown(refund_id)}: {reason}; try again in {retry_after_s} s")
+        self.refund_id = refund_id
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class ResendRefused(Refused):
+    """The refund may have been sent already, and sending it again is not known to be safe; `reason` says why."""
+
+    def __init__(self, refund_id: str, reason: str) -> None:
+        way_out = "a later look-up or webhook may tell, or a person decides (`refold resolve`)"
+        super().__init__(f"refund {shown(refund_id)} is not sent again: {reason}; {way_out}")
+        self.refund_id = refund_id
+        self.reason = reason
 
 
 class VersionConflict(Refused):
@@ -342,8 +350,7 @@ class SchemaTooNew(StoreError):
 
     def __init__(self, found: int, known: int) -> None:
         super().__init__(f"store schema {found} is newer than {known}, all this refold knows: upgrade it")
-        self.found = found
-        self.known = known
+        self.found, self.known = found, known
 
 
 class OutcomeUnknown(StoreError):
@@ -364,8 +371,7 @@ class EventCorrupt(CorruptLog):
 
     def __init__(self, position: int, stream: str, stored: str, computed: str) -> None:
         super().__init__(f"event {position} ({stream}) is damaged: digest {stored}, computed {computed}")
-        self.position = position
-        self.stream = stream
+        self.position, self.stream = position, stream
 
 
 class EventMissing(CorruptLog):
@@ -373,11 +379,8 @@ class EventMissing(CorruptLog):
 
     def __init__(self, number: int, stream: str | None = None) -> None:
         named = f"event {number} of the log" if stream is None else f"event {number} of stream {stream}"
-        super().__init__(
-            f"{named} is missing, later ones may be there; `refold replay` tells what can still be read"
-        )
-        self.number = number
-        self.stream = stream
+        super().__init__(f"{named} is missing, later ones may be there; `refold replay` tells what is left")
+        self.number, self.stream = number, stream
 
 
 class EventUnreadable(CorruptLog):
@@ -393,5 +396,4 @@ class IllegalMove(CorruptLog):
 
     def __init__(self, refund_id: str, source: str, target: str) -> None:
         super().__init__(f"refund {shown(refund_id)}: the lifecycle has no move from {source} to {target}")
-        self.source = source
-        self.target = target
+        self.source, self.target = source, target

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..domain.attention import Attention
+from ..domain.masking import shown
 from ..domain.money import major_text
 from ..domain.signals import TERMINAL, State
 from ..domain.wire import time_of
-from ..errors import CorruptLog, InvalidInput, shown
+from ..errors import CorruptLog, InvalidInput
 from .output import plain
 from .rendering import case, headline, moment
 from .session import AsJson, Db, RefundId, session

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ..composition import all_gateways
+from ..domain.masking import shown
 from ..domain.signals import State
-from ..errors import Refused, shown
+from ..errors import Refused
 from ..service.facade import RefundEngine
 from .auditing import replay_lines
 from .deciding import show_attention

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..ports import Capabilities, Code, Gateway
+    from ..ports import Capabilities, Code, Gateway, Schedule
 
 _INTRODUCTION: Final = """\
 # Gateways: what each code means
@@ -39,6 +39,9 @@ def capability_rows(capabilities: Capabilities) -> list[tuple[str, str]]:
         ("messages carry our refund number", _answer(capabilities.refund_reference)),
         ("wait for the answer to a refund request", f"{capabilities.post_timeout_s} s"),
         ("least time between two queries", f"{capabilities.poll_interval_s} s"),
+        ("one refund of a payment at a time", _answer(capabilities.one_at_a_time)),
+        ("queries while in doubt", _schedule(capabilities.in_doubt)),
+        ("queries while pending", _schedule(capabilities.pending)),
         ("overdue without an outcome after", f"{capabilities.outcome_window_s} s"),
         ("refund possible after the payment for", _answer(capabilities.refund_window_days, " days")),
         ("idempotency key kept", _answer(capabilities.key_retention_s, " s")),
@@ -59,6 +62,11 @@ def _answer(value: object, unit: str = "") -> str:
     if value is None:
         return _UNKNOWN
     return ("yes" if value else "no") if isinstance(value, bool) else f"{value}{unit}"
+
+
+def _schedule(schedule: Schedule) -> str:
+    parts = [f"every {stage.every_s} s for {stage.until_s} s" for stage in schedule.stages]
+    return ", then ".join([*parts, f"every {schedule.afterwards_s} s, and a person is asked"])
 
 
 def _absence(capabilities: Capabilities) -> str:

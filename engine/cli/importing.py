@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ..errors import InvalidInput, shown
+from ..domain.masking import shown
+from ..errors import InvalidInput
 from .session import AsJson, Db, session
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import Annotated, Final
 import typer
 
 from ..domain.attention import Attention
+from ..domain.masking import shown
 from ..domain.signals import State
-from ..errors import InvalidInput, shown
+from ..errors import InvalidInput
 from .rendering import headline, refund_tables, sheet, timeline
 from .session import AsJson, Db, RefundId, session
 

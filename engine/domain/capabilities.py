@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -60,3 +60,20 @@ class Capabilities:
     one_at_a_time: bool = False
     in_doubt: Schedule = IN_DOUBT
     pending: Schedule = PENDING
+
+    def hurried(self, speed: int) -> Capabilities:
+        """Return the same with every duration divided by `speed`, one second at least: for simulators and tests."""
+        scaled = {
+            name: max(value // speed, 1)
+            for name in ("post_timeout_s", "poll_interval_s", "outcome_window_s", "key_retention_s")
+            if (value := getattr(self, name)) is not None
+        }
+        absence = self.absence
+        return replace(
+            self,
+            **scaled,
+            absence=None if absence is None else absence._replace(apart_s=max(absence.apart_s // speed, 1)),
+            in_doubt=self.in_doubt.hurried(speed),
+            pending=self.pending.hurried(speed),
+            webhook_retry_s=tuple(delay // speed for delay in self.webhook_retry_s),
+        )

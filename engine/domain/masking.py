@@ -115,3 +115,18 @@ def _lengths(digits: bytes) -> frozenset[int]:
 
 def _luhn_sum(digits: bytes) -> int:
     return sum(digits[-1::-2]) + sum(digits[-2::-2].translate(_DOUBLED)) - _ZERO * len(digits)
+
+
+_SHOWN: Final = 60
+_LOOKED_AT: Final = 10 * _SHOWN
+
+
+def shown(value: object) -> str:
+    """Return `value` as an error message may show it: escaped, card numbers masked, and cut after 60 characters."""
+    try:
+        text = ascii(value)
+    except (ValueError, RecursionError):  # an int of thousands of digits, lists in lists in lists
+        text = f"({type(value).__name__} that cannot be shown)"
+    # Masked before it is escaped: behind a quotation mark `cvv=` would not begin a field.
+    masked = mask_text(ascii(mask_text(value[:_LOOKED_AT])) if isinstance(value, str) else text[:_LOOKED_AT])
+    return masked if len(text) <= _SHOWN else f"{masked[:_SHOWN]}… ({len(text)} characters)"

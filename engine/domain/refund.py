@@ -58,7 +58,8 @@ class Attempt(NamedTuple):
 
     Attributes:
         digest: of the request's message.
-        signed_at, nonce: what the request was built with; None where it was not built by this engine.
+        signed_at, nonce, target: what the request was built with, and where it was sent; None where it was not built
+            by this engine.
         left: False where it is certain that no byte of it left.
     """
 
@@ -66,6 +67,7 @@ class Attempt(NamedTuple):
     digest: str
     signed_at: datetime | None
     nonce: str | None
+    target: str | None = None
     left: bool = True
 
 
@@ -221,7 +223,7 @@ def _changed(refund: Refund, event: Event, recorded: Recorded) -> dict[str, Any]
     if isinstance(event, EvidenceRecorded):
         return _with_evidence(refund, event, recorded)
     if isinstance(event, SubmissionStarted):
-        attempt = Attempt(recorded.time, event.message.digest, event.signed_at, event.nonce)
+        attempt = Attempt(recorded.time, event.message.digest, event.signed_at, event.nonce, event.target)
         return {"attempts": (*refund.attempts, attempt)}
     if isinstance(event, ContactFailed):
         return _without_answer(refund, event, recorded.time)

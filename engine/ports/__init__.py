@@ -21,10 +21,12 @@ from .store import (
     Write,
 )
 from .system import Clock, Entropy
+from .transport import Answer, NoAnswer, Transport
 
 __all__ = [
     "AbsenceRule",
     "AmountForm",
+    "Answer",
     "Appended",
     "Body",
     "Capabilities",
@@ -38,10 +40,12 @@ __all__ = [
     "EventStore",
     "Gateway",
     "NewEvent",
+    "NoAnswer",
     "Row",
     "Schedule",
     "Stage",
     "StoredEvent",
+    "Transport",
     "Upsert",
     "Value",
     "View",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ..errors import InvalidSetting
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -54,3 +56,28 @@ class Transport(Protocol):
     async def asend(self, gateway: str, request: HttpRequest, *, timeout_s: int) -> Answer | NoAnswer:
         """Do the same without blocking the event loop."""
         ...
+
+
+class NoWay:
+    """The `Transport` of an engine that is to send nothing."""
+
+    def reaches(self, gateway: str) -> bool:  # noqa: ARG002 - whichever it is
+        """Return that there is no way."""
+        return False
+
+    def notify_url(self, gateway: str) -> str | None:  # noqa: ARG002 - as above
+        """Return None."""
+        return None
+
+    def send(self, gateway: str, request: HttpRequest, *, timeout_s: int) -> Answer | NoAnswer:  # noqa: ARG002
+        """Refuse. Raises `InvalidSetting`."""
+        raise no_endpoint(gateway)
+
+    async def asend(self, gateway: str, request: HttpRequest, *, timeout_s: int) -> Answer | NoAnswer:  # noqa: ARG002
+        """Refuse. Raises `InvalidSetting`."""
+        raise no_endpoint(gateway)
+
+
+def no_endpoint(gateway: str) -> InvalidSetting:
+    """Return the error that says that a gateway has no address."""
+    return InvalidSetting(f"endpoint of {gateway}", "none is configured; give the gateway's base_url")

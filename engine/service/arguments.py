@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..domain.attention import Attention
+from ..domain.masking import shown
 from ..domain.message import Channel, Message
 from ..domain.money import Money
 from ..domain.signals import State
-from ..errors import InvalidInput, InvalidSetting, shown
+from ..errors import InvalidInput, InvalidSetting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ _LAST_YEAR: Final = 9998
 """Years at the edge of the calendar overflow when a window is added to them."""
 _MAX_LIMIT: Final = 2**63 - 1
 _MAX_TIMEOUT_S: Final = 3600
+_MAX_CONCURRENCY: Final = 256
 
 
 def money(value: object) -> Money:
@@ -51,6 +53,13 @@ def limit(value: object) -> int | None:
     if type(value) is not int or value < 1:
         raise InvalidInput(f"limit {shown(value)} is not a whole number from 1")
     return min(value, _MAX_LIMIT)
+
+
+def concurrency(value: object) -> int:
+    """Return how many contacts at once. Raises `InvalidInput` outside 1 to 256."""
+    if type(value) is not int or not 1 <= value <= _MAX_CONCURRENCY:
+        raise InvalidInput(f"concurrency {shown(value)} is not a whole number from 1 to {_MAX_CONCURRENCY}")
+    return value
 
 
 def moment(name: str, value: object) -> datetime:

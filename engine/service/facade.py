@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Literal, Self
+from threading import Event
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-from ..audit import history as timelines
-from ..audit.replay import replay
-from ..domain.attention import Attention
 from ..domain.events import RefundRequested
 from ..domain.identifiers import identifier
 from ..domain.message import Channel
 from ..domain.signals import State
 from ..errors import InvalidInput, InvalidSetting, UnknownGateway
-from . import arguments, finding
+from ..ports.transport import NoWay
+from . import arguments
+from .building import Builder
+from .contacting import Contactor
 from .deciding import Decider
 from .durability import note_durability
 from .importing import Importer
 from .keeping import Keeper
 from .noticing import Moves
+from .queries import Queries
 from .recording import Recorder
 from .requesting import Requester
-from .views import refund_view
 from .webhooks import WebhookReceiver
+from .working import CONCURRENCY, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from ..audit.history import HistoryEntry
-    from ..audit.replay import ReplayReport
     from ..domain.message import Message
     from ..domain.money import Money
-    from ..ports import Clock, Entropy, EventStore, Gateway, Row
+    from ..ports import Clock, Entropy, EventStore, Gateway, Transport
+    from ..transport.endpoint import Endpoint
+    from .contacting import Contacted
     from .importing import IngestReport, LogLine
     from .noticing import MoveHook
     from .recording import Receipt
     from .views import PaymentView, RefundView
     from .webhooks import WebhookReply
+    from .working import WorkReport
 
 
-class RefundEngine(AbstractContextManager["RefundEngine"]):
+_HOLDER_BYTES: Final = 8
+
+
+class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
     """A refund engine on one store; safe to share between threads. Use it as a context manager, or close it."""
 
     def __init__(
@@ -51,7 +56,9 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         *,
         clock: Clock,
         entropy: Entropy,
+        transport: Transport | None = None,
         on_move: MoveHook | None = None,
+        on_contact: Callable[[Contacted], None] | None = None,
     ) -> None:
         """Join a store and gateways; most callers use `open`.
 
@@ -60,8 +67,10 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
             gateways: the adapters, each with its keys.
             clock: the only source of the time.
             entropy: the only source of random bytes.
+            transport: the way to the gateways; without it nothing is sent.
             on_move: called with refund id, state before and state after, once a change of state is durable; what
                 it raises is logged and undoes nothing.
+            on_contact: called with what came of each contact with a gateway, once it is durable; likewise.
         """
         self.store = store
         self.gateways: Mapping[str, Gateway] = arguments.adapters(gateways)
@@ -72,6 +81,18 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         self._requester = Requester(store, keeper, clock, self._recorder)
         self._decider = Decider(store, keeper, clock, self._recorder)
         self._webhooks = WebhookReceiver(self._recorder, keeper, clock)
+        self._clock = clock
+        self._transport = transport or NoWay()
+        self._contactor = Contactor(
+            store,
+            transport=self._transport,
+            builder=Builder(store, keeper, entropy, self._transport),
+            recorder=self._recorder,
+            keeper=keeper,
+            clock=clock,
+            holder=entropy(_HOLDER_BYTES).hex(),
+            on_contact=on_contact,
+        )
         self._importer = Importer(store, self._record_line, keeper, moves)
         if store.views_stale:
             self.replay()
@@ -88,7 +109,9 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         timeout_s: float = 5.0,
         create: bool = True,
         read_only: bool = False,
+        endpoints: Mapping[str, Endpoint] | None = None,
         on_move: MoveHook | None = None,
+        on_contact: Callable[[Contacted], None] | None = None,
     ) -> Self:
         """Open the store at `url` and an engine on it.
 
@@ -101,14 +124,14 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
             timeout_s: how long to wait for another writer.
             create: whether a missing store is created.
             read_only: refuse every write.
+            endpoints: where each gateway is, by the adapter's name; without them nothing is sent.
             on_move: called with refund id, state before and state after, once a change of state is durable.
+            on_contact: called with what came of each contact with a gateway, once it is durable.
 
         Raises:
             InvalidSetting: the URL is not understood.
             StoreError: the store cannot be opened.
         """
-        if not isinstance(url, str):
-            raise InvalidSetting("store URL", f"a text is needed, not {type(url).__name__}")
         from .. import composition  # noqa: PLC0415 - the composition root knows this module
 
         store = composition.open_store(
@@ -124,7 +147,9 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
                 composition.all_gateways() if gateways is None else gateways,
                 clock=clock or composition.system_clock,
                 entropy=entropy or composition.system_entropy,
+                transport=None if endpoints is None else composition.open_transport(endpoints),
                 on_move=on_move,
+                on_contact=on_contact,
             )
             if not read_only:
                 note_durability(store, durability, clock or composition.system_clock)
@@ -196,6 +221,72 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         )
         self._requester.request(adapter, asked)
         return self.refund(refund_id)
+
+    # ---- talking to gateways
+
+    def submit(self, refund_id: str) -> RefundView:
+        """Send a refund to its gateway, and return it with what the gateway answered.
+
+        The intent is durable before the first byte leaves. A refund that may have been sent already is looked up
+        first, and sent again only where that is safe, as the same bytes under the same key; one that the gateway
+        holds or has settled is not sent, and returned as it is.
+
+        Raises:
+            TooSoon: the gateway, or another worker, must be waited for; it says how long.
+            ResendRefused: it may have been sent, and no look-up has said that the gateway does not have it.
+            OverRefund: refunds sent by other ways have taken what the payment had left.
+            RefundNotFound, InvalidInput: the request cannot be built, or there is no way to the gateway.
+        """
+        refund = self.refund(refund_id)
+        self._contactor.submit(self._gateway(refund.gateway), refund_id)
+        return self.refund(refund_id)
+
+    def poll(self, refund_id: str) -> RefundView:
+        """Ask the gateway about a refund, also about a settled one, and return it with what the gateway said.
+
+        Raises:
+            TooSoon: the gateway was asked just now, or another worker is asking; it says how long to wait.
+            RefundNotFound, InvalidInput: there is no way to the gateway, or it has no look-up.
+        """
+        refund = self.refund(refund_id)
+        self._contactor.poll(self._gateway(refund.gateway), refund_id)
+        return self.refund(refund_id)
+
+    def work(
+        self,
+        stop: Event | None = None,
+        *,
+        once: bool = False,
+        concurrency: int = CONCURRENCY,
+        on_progress: Callable[[WorkReport], None] | None = None,
+    ) -> WorkReport:
+        """Send and look up what is due, again and again; any number of workers may do so on one store.
+
+        Args:
+            stop: set it, from another thread or a signal handler, to let the worker finish what it has begun and
+                return; without it only an exception ends the work, or `once`.
+            once: return as soon as nothing is due.
+            concurrency: how many contacts at once with each gateway, 1 to 256.
+            on_progress: called after each round, in the thread that works.
+
+        Raises:
+            InvalidSetting: there is a way to none of the gateways.
+            StoreError: with `once`, the store failed; without, it is tried again.
+            CorruptLog: the log cannot be followed any more.
+        """
+        reached = {name: gateway for name, gateway in self.gateways.items() if self._transport.reaches(name)}
+        if not reached:
+            raise InvalidSetting("endpoints", "none of the gateways has one, so there is nothing to work on")
+        worker = Worker(
+            self.store,
+            reached,
+            contactor=self._contactor,
+            decider=self._decider,
+            clock=self._clock,
+            concurrency=arguments.concurrency(concurrency),
+            on_progress=on_progress,
+        )
+        return worker.run(stop or Event(), once=once)
 
     # ---- messages
 
@@ -294,79 +385,6 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
     def mark_overdue(self) -> list[str]:
         """Raise `overdue` for each refund without an outcome within its gateway's window; return their ids."""
         return self._decider.mark_overdue(self.gateways)
-
-    # ---- reading
-
-    def refund(self, refund_id: str, as_of: int | datetime | None = None) -> RefundView:
-        """Return a refund folded from the log: now, as of a position, or as of a moment.
-
-        Raises:
-            RefundNotFound: it is not in the log, or was not then.
-        """
-        then = arguments.as_of(as_of)
-        return refund_view(timelines.refund_as_of(self.store, identifier("refund_id", refund_id), then))
-
-    def history(self, refund_id: str) -> list[HistoryEntry]:
-        """Return a refund's timeline: each event, and the state and attention after it.
-
-        Raises:
-            RefundNotFound: it is not in the log.
-        """
-        return list(timelines.history(self.store, identifier("refund_id", refund_id)))
-
-    def find(
-        self,
-        *,
-        state: State | str | None = None,
-        gateway: str | None = None,
-        payment_id: str | None = None,
-        attention: Attention | str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[RefundView]:
-        """Yield refunds in the order in which they were asked for; those that match all given criteria.
-
-        Raises:
-            InvalidInput: an unknown state or attention, or a limit below 1.
-        """
-        where: dict[str, str] = {}
-        if state is not None:
-            where["state"] = str(arguments.member(State, "state", state))
-        if gateway is not None:
-            where["gateway"] = identifier("gateway", gateway)
-        if payment_id is not None:
-            where["payment_id"] = identifier("payment_id", payment_id)
-        most = arguments.limit(limit)
-        if attention is None:
-            return finding.find(self.store, where, most)
-        kind = arguments.member(Attention, "attention", attention)
-        return finding.find_in_attention(self.store, kind, where, most)
-
-    def needing_attention(self) -> Iterator[RefundView]:
-        """Yield every refund a person should look at, once each, in the order of the refund ids."""
-        return finding.needing_attention(self.store)
-
-    def payment(self, gateway: str, payment_id: str) -> PaymentView:
-        """Return a payment with what its refunds take. Raises `PaymentNotFound`."""
-        return finding.payment(
-            self.store, identifier("gateway", gateway), identifier("payment_id", payment_id)
-        )
-
-    def payments(self, *, over_refunded: bool = False) -> Iterator[PaymentView]:
-        """Yield payments; with `over_refunded` only those whose refunds add up to more than was captured."""
-        return finding.payments(self.store, over_refunded=over_refunded)
-
-    def inbox(self) -> Iterator[Row]:
-        """Yield the messages that are not part of a refund: `orphaned` and `quarantined`."""
-        return finding.inbox(self.store)
-
-    # ---- audit
-
-    def replay(self) -> ReplayReport:
-        """Rebuild all views from the log, compare them with the live ones, swap, and report every difference.
-
-        It has no gateway, so it can never call one.
-        """
-        return replay(self.store)
 
     def _gateway(self, name: str) -> Gateway:
         found = self.gateways.get(name) if isinstance(name, str) else None

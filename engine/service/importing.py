@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.identifiers import identifier
+from ..domain.masking import shown
 from ..domain.message import Channel, Message
 from ..domain.strict_json import NotStrictJson, dumps, loads
-from ..errors import CorruptLog, InvalidInput, RefoldError, StoreError, UnusableLine, shown
+from ..errors import CorruptLog, InvalidInput, RefoldError, StoreError, UnusableLine
 from .arguments import http_status, moment
 from .recording import Outcome
 

@@ -1,4 +1,4 @@
-"""Reserving: a refund's part of its payment, appended together with what makes it one."""
+"""Reserving: a refund's part of its payment, appended with what makes it one, and checked before it is sent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..domain.events import RefundReserved
 from ..domain.payment import decide_reserve
+from ..domain.schedule import seconds_between
+from ..domain.signals import UNSETTLED
 from ..errors import OverRefund
 from ..ports import Write
 from .journal import encoded, load_payment, load_refund, payment_stream
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..domain.payment import Payment
     from ..domain.refund import Refund
-    from ..ports import Capabilities, EventStore
+    from ..ports import Capabilities, EventStore, Gateway
 
 
 def guarded_reservation(
@@ -56,3 +58,38 @@ def _taken(store: EventStore, payment: Payment | None) -> int:
     """Return what the payment's refunds hold, folded from their own streams."""
     found = (load_refund(store, refund_id) for refund_id in (payment.refunds if payment is not None else ()))
     return sum(refund.amount.minor for refund in found if refund is not None and refund.reserved)
+
+
+def check_reserved(store: EventStore, refund: Refund) -> None:
+    """Check, before a refund is sent for the first time, that its payment has room for all that its refunds hold.
+
+    Raises:
+        OverRefund: it has not: refunds that were sent by other ways have taken it.
+    """
+    if refund.sent or refund.payment_id is None:
+        return
+    payment = load_payment(store, refund.gateway, refund.payment_id)
+    if payment is None or payment.captured is None:
+        return
+    asked, captured = refund.amount, payment.captured
+    others = _taken(store, payment) - asked.minor
+    if captured.currency != asked.currency or others + asked.minor > captured.minor:
+        raise OverRefund(refund.payment_id, asked.minor, max(captured.minor - others, 0), captured.currency)
+
+
+def under_way(store: EventStore, gateway: Gateway, refund: Refund, now: datetime) -> str | None:
+    """Return another refund of the same payment that keeps the gateway from taking this one; None: there is none.
+
+    After the gateway's window nothing can be under way any more: what is still in doubt then does not block the others.
+    """
+    capabilities = gateway.capabilities
+    if not capabilities.one_at_a_time or refund.payment_id is None:
+        return None
+    payment = load_payment(store, gateway.name, refund.payment_id)
+    for refund_id in payment.refunds if payment is not None else ():
+        other = load_refund(store, refund_id) if refund_id != refund.refund_id else None
+        if other is None or other.state not in UNSETTLED or other.submitted_at is None:
+            continue
+        if seconds_between(other.submitted_at, now) < capabilities.outcome_window_s:
+            return refund_id
+    return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from ..errors import InvalidSetting
-from ..ports.transport import NoAnswer
+from ..ports.transport import NoAnswer, no_endpoint
 from .endpoint import MAX_ANSWER
 from .exchange import Broken, Exchange
 
@@ -86,7 +86,7 @@ class HttpTransport:
         """Do the same without blocking the event loop."""
         endpoint = self._endpoints.get(gateway)
         if endpoint is None:
-            raise InvalidSetting(f"endpoint of {gateway}", "none is configured; give its base_url")
+            raise no_endpoint(gateway)
         exchange = Exchange(self._max_answer)
         sent = _Sent()
         try:

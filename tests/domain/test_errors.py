@@ -6,7 +6,8 @@ import re
 import pytest
 
 from refold.engine import errors
-from refold.engine.errors import RefoldError, UnreadableMessage, shown
+from refold.engine.domain.masking import shown
+from refold.engine.errors import RefoldError, UnreadableMessage
 
 CLASSES = {
     name: found
@@ -85,6 +86,8 @@ MADE = {
     "PaymentConflict": ("{}", "100.00 HKD", "99.00 HKD"),
     "OverRefund": ("{}", 100, 40, "HKD"),
     "SelfApproval": ("{}",),
+    "TooSoon": ("{}", "it holds {}", 30),
+    "ResendRefused": ("{}", "it holds {}"),
     "VersionConflict": ("refund-{}", 3, 5),
     "KeyReuse": ("{}", "ab", "cd"),
     "Unauthentic": ("{}",),

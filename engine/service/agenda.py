@@ -1,0 +1,136 @@
+"""The agenda: which refunds are to be contacted about, and when; read from the log and kept up with it."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from ..domain.contact import next_contact
+from ..domain.signals import State
+from ..errors import CorruptLog, EventCorrupt
+from .journal import load_refund
+from .views import REFUNDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+    from ..ports import Clock, EventStore, Gateway
+
+_CATEGORY: Final = "refund"
+_OPEN: Final = (State.CREATED, State.RECEIVED, State.FAILED)
+_SET_ASIDE: Final = timedelta(minutes=10)
+"""How long a refund that cannot be worked on is left alone."""
+
+
+class Agenda:
+    """The refunds that something is to be done about, the next one first."""
+
+    def __init__(self, store: EventStore, gateways: Mapping[str, Gateway], clock: Clock) -> None:
+        """Plan for the refunds of these gateways."""
+        self._store = store
+        self._gateways = gateways
+        self._clock = clock
+        self._read: int | None = None
+        self._due: dict[str, tuple[datetime, str]] = {}
+        self._heap: list[tuple[datetime, str]] = []
+        self._log = structlog.wrap_logger(logging.getLogger("refold"))
+
+    def __len__(self) -> int:
+        """Return how many refunds something is to be done about."""
+        return len(self._due)
+
+    def catch_up(self) -> None:
+        """Take in what was appended since the last time, by whomever. Raises `StoreError`."""
+        if self._read is None:
+            self._read = self._store.head()
+            changed = set(self._open_refunds())
+        else:
+            changed = self._changed_since(self._read)
+        for refund_id in changed:
+            self.plan(refund_id)
+
+    def _changed_since(self, position: int) -> set[str]:
+        changed: set[str] = set()
+        head = self._store.head()
+        while position < head:
+            try:
+                for event in self._store.read_category(_CATEGORY, after=position):
+                    changed.add(event.stream.partition("-")[2])
+                    position = event.position
+                position = max(position, head)
+            except EventCorrupt as error:  # told of by whoever works on that refund; the others go on
+                self._log.error("event.corrupt", position=error.position, stream=error.stream)
+                position = error.position
+        self._read = position
+        return changed
+
+    def _open_refunds(self) -> Iterator[str]:
+        for state in _OPEN:
+            for row in self._store.rows(REFUNDS, where={"state": str(state)}):
+                # A failed one is open for as long as its amount is held.
+                if row["gateway"] in self._gateways and (state is not State.FAILED or row["reserved_minor"]):
+                    yield str(row["refund_id"])
+
+    def plan(self, refund_id: str) -> None:
+        """Find out anew what is to be done about a refund, and when."""
+        try:
+            refund = load_refund(self._store, refund_id)
+        except CorruptLog as error:
+            self._log.error("refund.unreadable", refund_id=refund_id, error=type(error).__name__)
+            self._due.pop(refund_id, None)
+            return
+        gateway = self._gateways.get(refund.gateway) if refund is not None else None
+        if refund is None or gateway is None:
+            return
+        contact = next_contact(refund, gateway.capabilities, self._clock())
+        if contact is None:
+            self._due.pop(refund_id, None)
+        else:
+            self._set(refund_id, contact.due_at, gateway.name)
+
+    def put_off(self, refund_id: str, gateway: str, until: datetime) -> None:
+        """Leave a refund alone until then, unless something new is appended to it."""
+        self._set(refund_id, until, gateway)
+
+    def set_aside(self, refund_id: str, gateway: str) -> None:
+        """Leave a refund alone for a while that could not be worked on."""
+        self._set(refund_id, self._clock() + _SET_ASIDE, gateway)
+
+    def take_due(self, now: datetime, wanted: Callable[[str, str], bool]) -> Iterator[tuple[str, str]]:
+        """Yield refund and gateway of what is due and wanted; what is yielded is off the agenda."""
+        unwanted = []
+        while self._heap and self._heap[0][0] <= now:
+            due_at, refund_id = heapq.heappop(self._heap)
+            planned = self._due.get(refund_id)
+            if planned is None or planned[0] != due_at:
+                continue  # it was planned anew since
+            if wanted(refund_id, planned[1]):
+                del self._due[refund_id]
+                yield refund_id, planned[1]
+            else:
+                unwanted.append((due_at, refund_id))
+        for entry in unwanted:
+            heapq.heappush(self._heap, entry)
+
+    def is_due(self, refund_id: str, now: datetime) -> bool:
+        """Tell whether something is to be done about a refund now."""
+        return refund_id in self._due and self._due[refund_id][0] <= now
+
+    def next_due(self) -> datetime | None:
+        """Return when the next thing is due; None where nothing is to be done."""
+        while self._heap:
+            due_at, refund_id = self._heap[0]
+            if refund_id in self._due and self._due[refund_id][0] == due_at:
+                return due_at
+            heapq.heappop(self._heap)
+        return None
+
+    def _set(self, refund_id: str, due_at: datetime, gateway: str) -> None:
+        if self._due.get(refund_id) != (due_at, gateway):
+            self._due[refund_id] = (due_at, gateway)
+            heapq.heappush(self._heap, (due_at, refund_id))

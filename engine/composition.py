@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote, urlsplit
@@ -26,6 +27,11 @@ def system_clock() -> datetime:
 def system_entropy(size: int) -> bytes:
     """Return `size` random bytes from the operating system."""
     return os.urandom(size)
+
+
+def system_stopwatch() -> float:
+    """Return seconds from a fixed moment, for measuring how long something takes."""
+    return time.perf_counter()
 
 
 def open_store(

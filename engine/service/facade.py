@@ -19,6 +19,7 @@ from .durability import note_durability
 from .importing import Importer
 from .keeping import Keeper
 from .noticing import Moves
+from .observing import ObservedStore
 from .recording import Recorder
 from .requesting import Requester
 from .views import refund_view
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ..ports import Clock, Entropy, EventStore, Gateway, Row
     from .importing import IngestReport, LogLine
     from .noticing import MoveHook
+    from .observing import AppendHook
     from .recording import Receipt
     from .views import PaymentView, RefundView
     from .webhooks import WebhookReply
@@ -89,6 +91,7 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
         create: bool = True,
         read_only: bool = False,
         on_move: MoveHook | None = None,
+        on_append: AppendHook | None = None,
     ) -> Self:
         """Open the store at `url` and an engine on it.
 
@@ -102,6 +105,7 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
             create: whether a missing store is created.
             read_only: refuse every write.
             on_move: called with refund id, state before and state after, once a change of state is durable.
+            on_append: called with each append once it is durable, such as `web.Metrics.appended`.
 
         Raises:
             InvalidSetting: the URL is not understood.
@@ -118,6 +122,8 @@ class RefundEngine(AbstractContextManager["RefundEngine"]):
             read_only=read_only,
             create=create,
         )
+        if on_append is not None:
+            store = ObservedStore(store, on_append, composition.system_stopwatch)
         try:
             engine = cls(
                 store,

@@ -107,5 +107,6 @@ def _unavailable(word: str) -> Response:
 
 async def _no_such_thing(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == _NOT_ALLOWED:
-        return JSONResponse({"status": "method_not_allowed"}, _NOT_ALLOWED, error.headers)
+        allowed = ", ".join(sorted((error.headers or {})["Allow"].split(", ")))
+        return JSONResponse({"status": "method_not_allowed"}, _NOT_ALLOWED, {"allow": allowed})
     return JSONResponse({"status": "not_found"}, 404)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -21,6 +22,7 @@ HEADER_BYTES: Final = 16 * 1024
 """Of a request line and all headers."""
 HEADER_S: Final = 10.0
 """Seconds from a request's first byte, or from the connection, until the last header must have arrived."""
+_PART_BYTES: Final = 4 * 1024
 KEEP_ALIVE_S: Final = 5
 CONNECTIONS: Final = 1000
 """Open at once; one more is closed without an answer."""
@@ -56,7 +58,12 @@ class PatientProtocol(H11Protocol):
         """Read on; the time runs from the first byte of a request to its last header."""
         if self._deadline is None and self.conn.their_state is h11.IDLE:
             self._wait()
-        super().data_received(data)
+        # h11 limits what is incomplete only, and a whole header of any size may come at once: hence in small parts.
+        while data and self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            part, data = data[:_PART_BYTES], data[_PART_BYTES:]
+            super().data_received(part)
+        if data and not self.transport.is_closing():
+            super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
 
@@ -96,6 +103,9 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Finish on SIGTERM and SIGINT; uvicorn's own would end the process by the same signal afterwards."""
+        if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+            yield
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in _STOPPING}
         try:
             yield

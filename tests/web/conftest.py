@@ -154,7 +154,7 @@ async def exchange(app, headers, parts, *, method="POST", path="/webhooks/evonet
     }
     whole |= {"headers": raw(headers), "client": ("203.0.113.9", 5), "server": ("127.0.0.1", 80)}
     await app(whole | scope, receive, send)
-    assert [message["type"] for message in sent][0] == "http.response.start"
+    assert next(message["type"] for message in sent) == "http.response.start"
     body = b"".join(message.get("body", b"") for message in sent[1:])
     return Answer(sent[0]["status"], sent[0]["headers"], body, taken)
 

@@ -453,7 +453,7 @@ CANARY = "whsec-canary"
 )
 def test_b26_the_access_log_shows_the_route_template_only(app, call, logs, path):
     call(app, {"cookie": CANARY}, CANARY.encode(), path=path, query_string=f"secret={CANARY}".encode())
-    assert [entry["route"] for entry in logs if entry["event"] == "request.answered"][0] in {
+    assert next(entry["route"] for entry in logs if entry["event"] == "request.answered") in {
         "/webhooks/{gateway}",
         "none",
     }

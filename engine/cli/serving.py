@@ -66,15 +66,14 @@ def _server() -> Callable[[Callable[[AppendHook], RefundEngine], socket.socket, 
         metrics = Metrics()
         with opening(metrics.appended) as engine:
             app = create_app(engine, metrics=metrics)
-            output.say(f"listening on {_url(listening)}; Ctrl-C or SIGTERM stops")
-            _say_keys(engine.gateways.values(), output)
-            run(app, listening)
+            run(app, listening, lambda: _announce(listening, engine.gateways.values(), output))
             output.say("stopped; what was acknowledged is in the store")
 
     return opened
 
 
-def _say_keys(gateways: Iterable[Gateway], output: Output) -> None:
+def _announce(listening: socket.socket, gateways: Iterable[Gateway], output: Output) -> None:
+    output.say(f"listening on {_url(listening)}; Ctrl-C or SIGTERM stops")
     for gateway in gateways:
         if gateway.capabilities.acknowledgement is None:
             output.say(f"{gateway.name}: documents no webhook")

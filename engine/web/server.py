@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from starlette.types import ASGIApp
 
@@ -139,6 +139,12 @@ def make_server(app: ASGIApp, **changes: Any) -> Server:  # noqa: ANN401 - uvico
     return Server(uvicorn.Config(app, **(options | changes)))
 
 
-def serve(app: ASGIApp, listening: socket.socket) -> None:
-    """Serve `app` on a listening socket until SIGTERM or SIGINT, and finish the requests under way."""
-    make_server(app).run(sockets=[listening])
+def serve(app: ASGIApp, listening: socket.socket, announce: Callable[[], None]) -> None:
+    """Serve `app` on a listening socket until SIGTERM or SIGINT, and finish the requests under way.
+
+    `announce` is called once either signal ends the server cleanly.
+    """
+    server = make_server(app)
+    with server.capture_signals():
+        announce()
+        server.run(sockets=[listening])

@@ -212,10 +212,10 @@ def served():
     """Serve applications on free ports of the loopback interface; started and stopped by conditions."""
     with contextlib.ExitStack() as stack:
 
-        def start(app, **limits):
+        def start(app, *, options=None, **limits):
             protocol = type("Protocol", (PatientProtocol,), limits)
             listening = socket.create_server(("127.0.0.1", 0), backlog=256)
-            server = make_server(app, http=protocol)
+            server = make_server(app, http=protocol, **(options or {}))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
 
             def stop():

@@ -26,6 +26,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 import socket
 import tracemalloc
 
@@ -484,3 +485,13 @@ def test_every_answer_says_nosniff_and_no_store(app, call, path):
 
 def test_nothing_of_a_body_stands_in_an_answer(app, call):
     assert CANARY.encode() not in json.dumps(str(call(app, body=CANARY.encode()))).encode()
+
+
+def test_the_table_of_cases_names_tests_that_exist():
+    named = re.findall(r"\btest_b[0-9]\w+(?![\w.…])", __doc__)
+    assert len(named) > 15
+    assert [name for name in named if not any(known.startswith(name) for known in globals())] == []
+    numbers = set(re.findall(r"^B[0-9]+", __doc__, re.MULTILINE))
+    assert numbers == {
+        f"B{n}" for n in (1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 14, 15, 16, 18, 19, 21, 22, 23, 25, 26)
+    }

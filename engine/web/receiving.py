@@ -31,7 +31,15 @@ if TYPE_CHECKING:
 
 _FORM_TYPES: Final = frozenset({b"", b"application/json", b"application/x-www-form-urlencoded"})
 _MAY_REPEAT: Final = frozenset(
-    {"accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "connection"}
+    {
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "baggage",
+        "cache-control",
+        "connection",
+    }
     | {"cookie", "forwarded", "pragma", "te", "tracestate", "trailer", "upgrade", "via", "warning"}
     | {"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"}
 )
@@ -49,6 +57,8 @@ class Limits:
         body_s: seconds until the whole body must have arrived, above 0; later is 408.
         in_flight: webhooks read or recorded at once, each with up to `body_bytes` in memory; one more is 503.
         threads: webhooks checked and recorded at once; the others wait.
+        answer_s: seconds from the body's end until it must be durable, above 0; later is 503, and what still waits for
+            a thread is dropped: the gateway sends it again.
         probe_s: seconds within which the store must answer `/readyz` and `/metrics`, above 0; later is 503.
     """
 
@@ -56,6 +66,7 @@ class Limits:
     body_s: float = 10.0
     in_flight: int = 256
     threads: int = 8
+    answer_s: float = 15.0
     probe_s: float = 5.0
 
     def __post_init__(self) -> None:
@@ -66,7 +77,7 @@ class Limits:
         """
         if not 1 <= self.body_bytes <= MAX_BODY:
             raise InvalidSetting("body_bytes", f"{self.body_bytes} is not within 1 and {MAX_BODY}")
-        for name in ("body_s", "in_flight", "threads", "probe_s"):
+        for name in ("body_s", "in_flight", "threads", "answer_s", "probe_s"):
             if not getattr(self, name) > 0:
                 raise InvalidSetting(name, f"{getattr(self, name)} is not above 0")
 
@@ -120,7 +131,11 @@ class Receiver:
             raise
         # The ticket is the thread's from here: a client that leaves does not make room for more.
         recording.add_done_callback(lambda _: self._in_flight.leave(ticket))
-        return await asyncio.wrap_future(recording)
+        try:
+            async with asyncio.timeout(self._limits.answer_s):
+                return await asyncio.wrap_future(recording)
+        except TimeoutError:
+            raise _RefusedError(_later("not_stored")) from None
 
     def _record(self, gateway: str, headers: Mapping[str, str], body: bytes) -> WebhookReply:
         try:

@@ -199,6 +199,28 @@ def test_a_request_that_is_cancelled_keeps_its_place_until_its_thread_is_done(
     assert asyncio.run(cancelled()) == (True, 1)
 
 
+def test_what_is_not_durable_in_time_is_503_and_what_waits_for_a_thread_is_dropped(engine, exchanging, wire):
+    receive = engine.receive_webhook
+    gate = engine.receive_webhook = Gate(receive)
+    app = create_app(engine, limits=Limits(threads=1, answer_s=0.01))
+    headers, body = wire.webhook()
+
+    async def two():
+        running = asyncio.create_task(exchanging(app, headers, [body]))
+        await passed(gate.called)
+        return [await exchanging(app, headers, [body]), await running]
+
+    answers = asyncio.run(two())
+    assert [(answer.status, answer.words) for answer in answers] == [(503, "not_stored")] * 2
+    gate.open.set()
+    later = create_app(engine)
+    assert asyncio.run(exchanging(later, headers, [body])).status == 200
+    assert (gate.calls, engine.refund("r-1").events) == (
+        2,
+        2,
+    )  # the running one and the last; the other was dropped
+
+
 def test_an_engine_that_raises_is_503_and_its_words_are_told_nobody(app, engine, wire, call, logs):
     def broken(*_):
         raise RuntimeError("evonet-0123456789abcdef")

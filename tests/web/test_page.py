@@ -1,7 +1,6 @@
 """docs/receiver.md is true: its code runs, its metrics exist, and only its statuses ever come back, whatever is sent."""
 
 import asyncio
-import contextlib
 import re
 from pathlib import Path
 
@@ -224,17 +223,24 @@ def test_a_scope_that_is_no_request_is_no_error(app):
     assert asyncio.run(other()) == ["websocket.close"]
 
 
-def test_an_answer_that_cannot_be_sent_is_no_exception(app, wire, logs):
+@pytest.mark.parametrize("fault", ["the client is gone", "and the receiver raises too"])
+def test_an_answer_that_cannot_be_sent_is_no_exception(app, logs, monkeypatch, fault):
+    async def broken(*_):
+        raise RuntimeError("secret words")
+
+    if "receiver" in fault:
+        monkeypatch.setattr("refold.engine.web.receiving.Receiver._reply", broken)
+
     async def gone():
         async def receive():
             return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(_):
-            raise OSError("the client is gone")
+            raise OSError("secret words")
 
         scope = {"type": "http", "method": "POST", "path": "/webhooks/evonet", "headers": [], "root_path": ""}
-        with contextlib.suppress(AssertionError):
-            await app(scope, receive, send)
+        await app(scope, receive, send)
 
     asyncio.run(gone())
-    assert "the client is gone" not in repr(logs)
+    assert [entry["event"] for entry in logs if entry["level"] == "error"] == ["request.failed"]
+    assert "secret words" not in repr(logs)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from .errors import InvalidSetting
+from .service.observing import ObservedStore
 from .service.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .ports import EventStore, Gateway, Transport
+    from .service.observing import AppendHook
     from .transport.endpoint import Endpoint
 
 
@@ -29,6 +32,11 @@ def system_entropy(size: int) -> bytes:
     return os.urandom(size)
 
 
+def system_stopwatch() -> float:
+    """Return seconds from a fixed moment, for measuring how long something takes."""
+    return time.perf_counter()
+
+
 def open_store(
     url: str,
     *,
@@ -36,6 +44,7 @@ def open_store(
     timeout_s: float = 5.0,
     read_only: bool = False,
     create: bool = True,
+    on_append: AppendHook | None = None,
 ) -> EventStore:
     """Open the store a URL names: `memory:` or `sqlite:///PATH` (four slashes for an absolute path).
 
@@ -47,11 +56,11 @@ def open_store(
 
     if not isinstance(url, str):
         raise InvalidSetting("store URL", f"a text is needed, not {type(url).__name__}")
-    if url == "memory:":
-        return MemoryStore()
     parts = urlsplit(url)
-    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
-        return SqliteStore(
+    if url == "memory:":
+        store: EventStore = MemoryStore()
+    elif parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
+        store = SqliteStore(
             unquote(parts.path[1:]),
             views=VIEWS,
             durability=durability,
@@ -59,9 +68,11 @@ def open_store(
             read_only=read_only,
             create=create,
         )
-    raise InvalidSetting(
-        "store URL", f"{_without_password(url)} is not understood; use memory: or sqlite:///PATH"
-    )
+    else:
+        raise InvalidSetting(
+            "store URL", f"{_without_password(url)} is not understood; use memory: or sqlite:///PATH"
+        )
+    return store if on_append is None else ObservedStore(store, on_append, system_stopwatch)
 
 
 def _without_password(url: str) -> str:

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import CorruptLog, InvalidInput, NotFound, RefoldError, Refused, StoreError, Unauthentic
-from . import auditing, deciding, demo, doctor, importing, reading, reference
+from . import auditing, deciding, demo, doctor, importing, reading, reference, serving
 from .session import LogLevel, Session, configure_logs, session
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ app.command("show")(reading.show)
 app.command("history")(reading.history)
 app.command("attention")(deciding.attention)
 app.command("resolve")(deciding.resolve)
+app.command("serve")(serving.serve)
 app.command("replay")(auditing.replay)
 app.command("diagram")(reference.diagram)
 app.command("gateways")(reference.gateways)

@@ -22,6 +22,8 @@ from .output import Output
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+    from ..service.observing import AppendHook
+
 DEFAULT_STORE: Final = "refold.db"
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
@@ -68,11 +70,11 @@ class Session:
         """Open an engine that writes without talking of gateways' messages, so it needs no keys."""
         return RefundEngine.open(self.store_url(db), gateways=all_gateways(), create=False)
 
-    def recording(self, db: str | None) -> RefundEngine:
+    def recording(self, db: str | None, *, on_append: AppendHook | None = None) -> RefundEngine:
         """Open an engine that records messages, with the keys of the environment, creating the store if needed."""
         gateways = gateways_from_environment(os.environ, warn=self.output.warn)
         self.output.secrets = [secret for gateway in gateways for secret in gateway.secrets]
-        return RefundEngine.open(self.store_url(db), gateways=gateways)
+        return RefundEngine.open(self.store_url(db), gateways=gateways, on_append=on_append)
 
 
 def store_url(text: str) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .contacting import Contacted
     from .importing import IngestReport, LogLine
     from .noticing import MoveHook
+    from .observing import AppendHook
     from .recording import Receipt
     from .views import PaymentView, RefundView
     from .webhooks import WebhookReply
@@ -112,6 +113,7 @@ class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
         endpoints: Mapping[str, Endpoint] | None = None,
         on_move: MoveHook | None = None,
         on_contact: Callable[[Contacted], None] | None = None,
+        on_append: AppendHook | None = None,
     ) -> Self:
         """Open the store at `url` and an engine on it.
 
@@ -122,11 +124,10 @@ class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
             entropy: returns that many random bytes; by default the system's.
             durability: "relaxed" does not wait for the disk at each commit; a power cut then loses events.
             timeout_s: how long to wait for another writer.
-            create: whether a missing store is created.
-            read_only: refuse every write.
+            create: whether a missing store is created; read_only: refuse every write.
             endpoints: where each gateway is, by the adapter's name; without them nothing is sent.
             on_move: called with refund id, state before and state after, once a change of state is durable.
-            on_contact: called with what came of each contact with a gateway, once it is durable.
+            on_contact, on_append: called with each contact with a gateway, and with each append, likewise.
 
         Raises:
             InvalidSetting: the URL is not understood.
@@ -140,6 +141,7 @@ class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
             timeout_s=arguments.timeout(timeout_s),
             read_only=read_only,
             create=create,
+            on_append=on_append,
         )
         try:
             engine = cls(

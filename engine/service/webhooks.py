@@ -74,12 +74,12 @@ class WebhookReceiver:
     def receive(self, gateway: Gateway | None, headers: Mapping[str, str], body: bytes) -> WebhookReply:
         """Check, read and record one webhook, and say what to answer. Nothing is raised."""
         if gateway is None or gateway.capabilities.acknowledgement is None:
-            return _refusal(404, "unknown_gateway")
+            return refusal(404, "unknown_gateway")
         if type(body) is not bytes or not are_headers(headers):
             self._log.error(
                 "webhook.refused", gateway=gateway.name, reason="no bytes, or no texts as headers"
             )
-            return _refusal(400, "malformed")
+            return refusal(400, "malformed")
         refused = _refused_unread(headers, body)
         if refused is not None:
             self._log.warning("webhook.refused", gateway=gateway.name, reason=refused.result)
@@ -94,12 +94,12 @@ class WebhookReceiver:
             verification = self._authenticated(gateway, message)
         except Exception as error:  # noqa: BLE001 - what cannot be checked is not authentic
             self._log.warning("webhook.refused", gateway=gateway.name, **self._described(error))
-            return _refusal(401, "unauthentic")
+            return refusal(401, "unauthentic")
         try:
             receipt = self._recorded(gateway, message, verification)
         except Exception as error:  # noqa: BLE001 - nothing is known to be durable: it must be sent again
             self._log.error("webhook.not_stored", gateway=gateway.name, **self._described(error))
-            return _refusal(503, "not_stored", {"retry-after": str(RETRY_AFTER_S)})
+            return refusal(503, "not_stored", {"retry-after": str(RETRY_AFTER_S)})
         return WebhookReply(
             status=200,
             body=acknowledgement,
@@ -138,18 +138,19 @@ class WebhookReceiver:
 
 def _refused_unread(headers: Mapping[str, str], body: bytes) -> WebhookReply | None:
     if len(body) > MAX_BODY:
-        return _refusal(413, "too_large")
+        return refusal(413, "too_large")
     if len(headers) > MAX_HEADERS or any(len(value) > MAX_HEADER for value in headers.values()):
-        return _refusal(401, "unauthentic")
+        return refusal(401, "unauthentic")
     encoding = next(
         (value for name, value in headers.items() if name.lower() == "content-encoding"), "identity"
     )
     if encoding.strip().lower() not in {"", "identity"}:
-        return _refusal(415, "encoded")
+        return refusal(415, "encoded")
     return None
 
 
-def _refusal(status: int, result: str, more: Mapping[str, str] | None = None) -> WebhookReply:
+def refusal(status: int, result: str, more: Mapping[str, str] | None = None) -> WebhookReply:
+    """Return the answer to a webhook that is not taken; the same bytes wherever the result is the same."""
     body = json.dumps({"status": result}).encode()
     headers = {"content-type": "application/json", **(more or {})}
     return WebhookReply(status=status, body=body, headers=headers, result=result)

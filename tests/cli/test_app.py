@@ -11,7 +11,7 @@ from refold.engine.composition import all_gateways
 from refold.engine.domain.lifecycle import MOVES
 from refold.engine.domain.signals import State
 
-COMMANDS = ["demo", "ingest", "list", "show", "history", "attention", "resolve"]
+COMMANDS = ["demo", "ingest", "list", "show", "history", "attention", "resolve", "serve"]
 COMMANDS += ["replay", "diagram", "gateways", "doctor"]
 
 

@@ -119,7 +119,10 @@ def folded(log):
             }[what]()
         )
         times.append(when)
-    return fold(Recorded(n, n, moment(when), event) for n, (event, when) in enumerate(zip(events, times, strict=True), 1))
+    return fold(
+        Recorded(n, n, moment(when), event)
+        for n, (event, when) in enumerate(zip(events, times, strict=True), 1)
+    )
 
 
 @cache
@@ -138,7 +141,9 @@ def steps(world, variant):
     if world.now < LAST:
         now = world.now + 1
         landed = tuple(sent for sent in world.flying if now - sent > LAG)
-        yield arrived(world._replace(now=now, flying=tuple(s for s in world.flying if s not in landed)), len(landed))
+        yield arrived(
+            world._replace(now=now, flying=tuple(s for s in world.flying if s not in landed)), len(landed)
+        )
     for sent in set(world.flying):
         rest = list(world.flying)
         rest.remove(sent)

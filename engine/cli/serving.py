@@ -1,0 +1,130 @@
+"""`refold serve`."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from ..composition import KEY_VARIABLES
+from ..errors import InvalidSetting
+from .session import Db, session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..ports import Gateway
+    from ..service.facade import RefundEngine
+    from ..service.observing import AppendHook
+    from .output import Output
+
+_BACKLOG: Final = 256
+_MAX_PORT: Final = 65_535
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=_MAX_PORT, help="The port to listen on; 0 takes a free one.")
+    ] = 8080,
+    behind_tls_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--behind-tls-proxy", help="Listen on other than loopback addresses: TLS ends in front."
+        ),
+    ] = False,
+    db: Db = None,
+) -> None:
+    """Receive webhooks at /webhooks/GATEWAY until SIGTERM or Ctrl-C; also /healthz, /readyz and /metrics."""
+    current = session(context)
+    run = _server()
+    # The port first: a store that is new stays unmade where the address is wrong.
+    with _listening(host, port, behind_tls_proxy=behind_tls_proxy) as listening:
+        run(lambda hook: current.recording(db, on_append=hook), listening, current.output)
+
+
+def _server() -> Callable[[Callable[[AppendHook], RefundEngine], socket.socket, Output], None]:
+    """Return what opens an engine and serves it.
+
+    Raises:
+        InvalidSetting: what it needs is not installed.
+    """
+    try:
+        from ..web import Metrics, create_app  # noqa: PLC0415 - an extra, needed by this command only
+        from ..web.server import serve as run  # noqa: PLC0415 - the same
+    except ImportError as error:
+        raise InvalidSetting(
+            "refold serve", f"{error.name} is not installed: pip install 'refold[server]'"
+        ) from None
+
+    def opened(
+        opening: Callable[[AppendHook], RefundEngine], listening: socket.socket, output: Output
+    ) -> None:
+        metrics = Metrics()
+        with opening(metrics.appended) as engine:
+            app = create_app(engine, metrics=metrics)
+            run(app, listening, lambda: _announce(listening, engine.gateways.values(), output))
+            output.say("stopped; what was acknowledged is in the store")
+
+    return opened
+
+
+def _announce(listening: socket.socket, gateways: Iterable[Gateway], output: Output) -> None:
+    output.say(f"listening on {_url(listening)}; Ctrl-C or SIGTERM stops")
+    for gateway in gateways:
+        if gateway.capabilities.acknowledgement is None:
+            output.say(f"{gateway.name}: documents no webhook")
+        elif gateway.secrets:
+            output.say(f"{gateway.name}: /webhooks/{gateway.name}, key ****")
+        else:
+            variable = KEY_VARIABLES[gateway.name]
+            output.say(
+                f"{gateway.name}: every webhook is refused, no key ({variable} or {variable}_FILE)", "yellow"
+            )
+
+
+# ---- the address -------------------------------------------------------------------------------------------------
+
+
+def _listening(host: str, port: int, *, behind_tls_proxy: bool) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        InvalidSetting: no such address, one that others reach without TLS, or a port that is taken.
+    """
+    family, address = _resolved(host, port)
+    if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback and not behind_tls_proxy:
+        raise InvalidSetting(
+            "--host",
+            f"{host} is reached from other machines, and webhooks carry signatures and personal data that need TLS,"
+            " which refold does not speak: put a proxy in front that does, and say so with --behind-tls-proxy",
+        )
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise InvalidSetting(
+            "--port", f"{port} on {host} cannot be listened on: {error.strerror}; name another one, or 0"
+        ) from None
+    return listening
+
+
+def _resolved(host: str, port: int) -> tuple[int, tuple[str | int | bytes, ...]]:
+    try:
+        if not host.strip():
+            raise InvalidSetting("--host", "it is blank; 127.0.0.1 listens for this machine only")
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError):
+        raise InvalidSetting("--host", f"{host!a} is no address of this machine") from None
+    return family, address
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

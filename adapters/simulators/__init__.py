@@ -1,1 +1,28 @@
 """Simulators of the four gateways: they speak the documented APIs, keep a ledger of the money, and fail on request."""
+
+from .assembly import Simulators, simulators
+from .delivery import Notification
+from .faults import FAULTS, Fault, FaultRow, Faults
+from .ledger import Ledger, Movement, SimulatedRefund
+from .scripts import outcome_rows, outcome_table
+from .serving import Running, serve, settings_toml
+from .simulator import Simulator
+
+__all__ = [
+    "FAULTS",
+    "Fault",
+    "FaultRow",
+    "Faults",
+    "Ledger",
+    "Movement",
+    "Notification",
+    "Running",
+    "SimulatedRefund",
+    "Simulator",
+    "Simulators",
+    "outcome_rows",
+    "outcome_table",
+    "serve",
+    "settings_toml",
+    "simulators",
+]

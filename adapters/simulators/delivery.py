@@ -1,0 +1,165 @@
+"""Delivery of webhooks: signed once, sent again with the same bytes until the receiver acknowledges."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from .faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from .faults import Faults
+    from .pace import Pace
+
+TIMEOUT_S: Final = 20
+"""How long a receiver may take, in real seconds. Source: GATEWAYS (easylink); ours for the others."""
+_DELAYED_S: Final = 120
+_OVERTAKEN_S: Final = 90
+_DUPLICATES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """A webhook ready to be sent."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class Notification:
+    """A webhook and what became of it.
+
+    Attributes:
+        refund_id: the merchant's number.
+        url: where it goes.
+        attempts: how often it was sent.
+        acknowledged: the receiver said the exact word; also where the gateway only believes so (`WEBHOOK_LOST`).
+        finished: it will not be sent again.
+        refusal: why it is never sent; empty otherwise.
+    """
+
+    refund_id: str
+    url: str
+    attempts: int = 0
+    acknowledged: bool = False
+    finished: bool = False
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A gateway's rules.
+
+    Attributes:
+        retry_s: simulated seconds before each attempt, counted from the one before.
+        acknowledgement: the exact body that ends the attempts, with HTTP 200.
+    """
+
+    retry_s: tuple[int, ...]
+    acknowledgement: bytes
+
+
+class Delivery:
+    """Delivers the webhooks of one simulator, each in a task of its own."""
+
+    def __init__(self, gateway: str, rules: Rules, pace: Pace, faults: Faults, *, any_host: bool) -> None:
+        self._gateway = gateway
+        self._rules = rules
+        self._pace = pace
+        self._faults = faults
+        self._any_host = any_host
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._delivered = 0
+        self.notifications: list[Notification] = []
+
+    def schedule(self, refund_id: str, url: str, due: datetime, make: Callable[[], Posting]) -> None:
+        """Send what `make` returns when it is due; it is called once."""
+        nth = sum(known.refund_id == refund_id for known in self.notifications)
+        notification = Notification(refund_id, url)
+        self.notifications.append(notification)
+        if not self._any_host and not is_loopback(url):
+            notification.refusal = "simulators call this machine only; pass allow_any_webhook_host=True"
+            notification.finished = True
+            return
+        task = asyncio.get_running_loop().create_task(self._deliver(notification, nth, due, make))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """End all deliveries."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _deliver(
+        self, notification: Notification, nth: int, due: datetime, make: Callable[[], Posting]
+    ) -> None:
+        def strikes(fault: Fault) -> bool:
+            return self._faults.strikes(fault, self._gateway, notification.refund_id, nth)
+
+        await self._pace.until(due)
+        posting = make()
+        if strikes(Fault.WEBHOOK_LOST):
+            notification.acknowledged = notification.finished = True
+            return
+        if strikes(Fault.WEBHOOK_DELAYED):
+            await self._pace.until(self._pace.after(due, _DELAYED_S))
+        if strikes(Fault.WEBHOOK_REORDERED):
+            await self._overtaken(self._pace.after(self._pace.now(), _OVERTAKEN_S))
+        for delay_s in self._rules.retry_s:
+            await self._pace.until(self._pace.after(self._pace.now(), delay_s))
+            first = notification.attempts < 1
+            copies = _DUPLICATES if first and strikes(Fault.WEBHOOK_DUPLICATED) else 1
+            for _ in range(copies):
+                notification.acknowledged |= await self._post(notification, posting)
+            if notification.acknowledged:
+                break
+        self._delivered += 1
+        notification.finished = True
+
+    async def _overtaken(self, latest: datetime) -> None:
+        before = self._delivered
+        while self._delivered == before and self._pace.now() < latest:
+            await self._pace.until(min(latest, self._pace.after(self._pace.now(), 1)))
+
+    async def _post(self, notification: Notification, posting: Posting) -> bool:
+        notification.attempts += 1
+        try:
+            async with httpx.AsyncClient(
+                timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=_tls()
+            ) as client:
+                answer = await client.post(
+                    notification.url, content=posting.body, headers=dict(posting.headers)
+                )
+        except (httpx.HTTPError, httpx.InvalidURL):
+            return False
+        return answer.status_code == httpx.codes.OK and answer.content == self._rules.acknowledgement
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a webhook goes to this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return parts.scheme in {"http", "https"} and (
+            host == "localhost" or ipaddress.ip_address(host).is_loopback
+        )
+    except ValueError:
+        return False

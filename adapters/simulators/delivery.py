@@ -36,7 +36,7 @@ class Posting:
     body: bytes = field(repr=False)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Notification:
     """A webhook and what became of it.
 
@@ -47,6 +47,7 @@ class Notification:
         acknowledged: the receiver said the exact word; also where the gateway only believes so (`WEBHOOK_LOST`).
         finished: it will not be sent again.
         refusal: why it is never sent; empty otherwise.
+        tried: set once it was sent, or a fault keeps it back: later ones about the same refund wait for that.
     """
 
     refund_id: str
@@ -55,6 +56,7 @@ class Notification:
     acknowledged: bool = False
     finished: bool = False
     refusal: str = ""
+    tried: asyncio.Event = field(default_factory=asyncio.Event, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +87,15 @@ class Delivery:
 
     def schedule(self, refund_id: str, url: str, due: datetime, make: Callable[[], Posting]) -> None:
         """Send what `make` returns when it is due; it is called once."""
-        nth = sum(known.refund_id == refund_id for known in self.notifications)
+        earlier = [known for known in self.notifications if known.refund_id == refund_id]
         notification = Notification(refund_id, url)
         self.notifications.append(notification)
         if not self._any_host and not is_loopback(url):
             notification.refusal = "simulators call this machine only; pass allow_any_webhook_host=True"
             notification.finished = True
+            notification.tried.set()
             return
-        task = asyncio.get_running_loop().create_task(self._deliver(notification, nth, due, make))
+        task = asyncio.get_running_loop().create_task(self._deliver(notification, earlier, due, make))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -104,32 +107,49 @@ class Delivery:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _deliver(
-        self, notification: Notification, nth: int, due: datetime, make: Callable[[], Posting]
+        self,
+        notification: Notification,
+        earlier: list[Notification],
+        due: datetime,
+        make: Callable[[], Posting],
     ) -> None:
         def strikes(fault: Fault) -> bool:
-            return self._faults.strikes(fault, self._gateway, notification.refund_id, nth)
+            return self._faults.strikes(fault, self._gateway, notification.refund_id, len(earlier))
 
         await self._pace.until(due)
+        for other in earlier:
+            await other.tried.wait()
         posting = make()
         if strikes(Fault.WEBHOOK_LOST):
             notification.acknowledged = notification.finished = True
+            notification.tried.set()
             return
         if strikes(Fault.WEBHOOK_DELAYED):
+            notification.tried.set()
             await self._pace.until(self._pace.after(due, _DELAYED_S))
         if strikes(Fault.WEBHOOK_REORDERED):
-            await self._overtaken(self._pace.after(self._pace.now(), _OVERTAKEN_S))
+            notification.tried.set()
+            await self._overtaken(notification)
         for delay_s in self._rules.retry_s:
             await self._pace.until(self._pace.after(self._pace.now(), delay_s))
             first = notification.attempts < 1
             copies = _DUPLICATES if first and strikes(Fault.WEBHOOK_DUPLICATED) else 1
             for _ in range(copies):
                 notification.acknowledged |= await self._post(notification, posting)
+            notification.tried.set()
             if notification.acknowledged:
                 break
         self._delivered += 1
         notification.finished = True
 
-    async def _overtaken(self, latest: datetime) -> None:
+    async def _overtaken(self, notification: Notification) -> None:
+        """Wait for the next webhook about the same refund, else for any other one."""
+        place = self.notifications.index(notification)
+        for later in self.notifications[place + 1 :]:
+            if later.refund_id == notification.refund_id:
+                await later.tried.wait()
+                return
+        latest = self._pace.after(self._pace.now(), _OVERTAKEN_S)
         before = self._delivered
         while self._delivered == before and self._pace.now() < latest:
             await self._pace.until(min(latest, self._pace.after(self._pace.now(), 1)))

@@ -79,7 +79,7 @@ FAULTS: Final = (
     FaultRow(
         _F.WEBHOOK_REORDERED,
         _S.WEBHOOK,
-        "The first attempt waits until a later webhook was delivered, at most 90 simulated seconds.",
+        "It waits for the next one about the same refund, else for any other one, at most 90 simulated seconds.",
     ),
     FaultRow(_F.WEBHOOK_LOST, _S.WEBHOOK, "It is never sent, and the gateway takes it for delivered."),
     FaultRow(

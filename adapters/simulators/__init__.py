@@ -1,6 +1,6 @@
 """Simulators of the four gateways: they speak the documented APIs, keep a ledger of the money, and fail on request."""
 
-from .assembly import Simulators, simulators
+from .assembly import NAMES, Simulators, simulators
 from .delivery import Notification
 from .faults import FAULTS, Fault, FaultRow, Faults
 from .ledger import Ledger, Movement, SimulatedRefund
@@ -10,6 +10,7 @@ from .simulator import Simulator
 
 __all__ = [
     "FAULTS",
+    "NAMES",
     "Fault",
     "FaultRow",
     "Faults",

@@ -144,6 +144,12 @@ def _rsa_pem() -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
+@cache
+def _merchant_key(pem: str) -> MerchantKey:
+    """Return a key; reading one takes longer than anything else here."""
+    return MerchantKey(pem)
+
+
 def _evocloud(given: Mapping[str, str], settings: Mapping[str, Any]) -> Simulator:
     key = SigningKey(KEY_ID, given["secret"])
     return EvocloudSimulator(Evocloud(sid=given["sid"], keys=[key]), key=key, sid=given["sid"], **settings)
@@ -157,7 +163,7 @@ def _evonet(given: Mapping[str, str], settings: Mapping[str, Any]) -> Simulator:
 def _bbmsl(given: Mapping[str, str], settings: Mapping[str, Any]) -> Simulator:
     pem, merchant_id = given["private_key"], given["merchant_id"]
     adapter = Bbmsl(merchant_id=merchant_id, private_key_pem=pem)
-    return BbmslSimulator(adapter, key=MerchantKey(pem), merchant_id=merchant_id, **settings)
+    return BbmslSimulator(adapter, key=_merchant_key(pem), merchant_id=merchant_id, **settings)
 
 
 def _easylink(given: Mapping[str, str], settings: Mapping[str, Any]) -> Simulator:

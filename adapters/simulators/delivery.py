@@ -99,6 +99,11 @@ class Delivery:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def idle(self) -> None:
+        """Wait until nothing is on its way."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
     async def stop(self) -> None:
         """End all deliveries."""
         tasks = tuple(self._tasks)

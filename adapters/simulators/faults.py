@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from ...engine.errors import InvalidSetting
 
@@ -153,6 +153,11 @@ class Faults:
     def all(cls, seed: str, per_mille: int) -> Faults:
         """Return every fault with the same chance, in a thousand."""
         return cls(seed, dict.fromkeys(Fault, per_mille))
+
+    @classmethod
+    def named(cls, seed: str, per_mille: Mapping[str, int]) -> Faults:
+        """Return faults whose chances are given by their names, as on the command line."""
+        return cls(seed, cast("Mapping[Fault, int]", per_mille))  # names are looked up when it is made
 
     def strikes(self, fault: Fault, gateway: str, refund_id: str, nth: int) -> bool:
         """Tell whether a fault strikes the nth occurrence (from 0) for a refund."""

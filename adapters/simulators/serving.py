@@ -27,6 +27,7 @@ REFUSED_S: Final = 5
 _LOGGERS: Final = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 _BACKLOG: Final = 128
 _GRACE_S: Final = 2
+_LOOKS_A_SECOND: Final = 200
 
 
 class Running:
@@ -38,10 +39,11 @@ class Running:
         port: the port.
     """
 
-    def __init__(self, sims: Simulators, host: str, port: int) -> None:
+    def __init__(self, sims: Simulators, host: str, port: int, loop: asyncio.AbstractEventLoop) -> None:
         self.simulators = sims
         self.host = host
         self.port = port
+        self._loop = loop
 
     @property
     def origin(self) -> str:
@@ -56,6 +58,24 @@ class Running:
             InvalidSetting: it is not simulated here.
         """
         return f"{self.origin}/{self.simulators[name].name}"
+
+    def until_delivered(self, timeout_s: int = 60) -> None:
+        """Wait until every webhook was acknowledged or given up.
+
+        Raises:
+            TimeoutError: that takes more than `timeout_s` real seconds, such as with a clock that stands still.
+        """
+
+        async def all_delivered() -> None:
+            for name in self.simulators:
+                await self.simulators[name].delivered()
+
+        waiting = asyncio.run_coroutine_threadsafe(all_delivered(), self._loop)
+        try:
+            waiting.result(timeout_s)
+        except TimeoutError:
+            waiting.cancel()
+            raise
 
 
 @contextmanager
@@ -79,7 +99,7 @@ def serve(sims: Simulators, host: str = "127.0.0.1", port: int = 0) -> Iterator[
         server.ready.wait()
         if server.failure is not None:
             raise InvalidSetting("simulators", f"they did not start: {server.failure}")
-        yield Running(sims, host, door.port)
+        yield Running(sims, host, door.port, server.loop)
     finally:
         server.end()
         thread.join()
@@ -173,7 +193,6 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 date_header=False,
-                timeout_graceful_shutdown=_GRACE_S,
             )
         )
         self.ready = Event()
@@ -181,7 +200,7 @@ class _Server(uvicorn.Server):
         self._members = members
         self._pace = sims.pace
         self._door = door
-        self._loop = asyncio.new_event_loop()
+        self.loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
         self._reopening: asyncio.Task[None] | None = None
         self._shut_until: datetime | None = None
@@ -189,7 +208,7 @@ class _Server(uvicorn.Server):
     def run_here(self) -> None:
         """Serve in this thread until `end` is called from another."""
         try:
-            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
                 runner.run(self._serve_members())
         except Exception as error:  # noqa: BLE001 - told to the thread that waits
             self.failure = error
@@ -219,10 +238,21 @@ class _Server(uvicorn.Server):
         for member in self._members:
             member.closing.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - closed by their owner
+        """Close all connections; what is still being answered gets a moment."""
+        for server in self.servers:
+            server.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE_S):
+                while self.server_state.connections:
+                    for connection in list(self.server_state.connections):
+                        connection.shutdown()
+                    await asyncio.sleep(1 / _LOOKS_A_SECOND)
+
     def end(self) -> None:
         """Let the server end; may be called from another thread, and after it ended by itself."""
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._closing.set)
+            self.loop.call_soon_threadsafe(self._closing.set)
 
     def _refuse_connections(self) -> None:
         for server in self.servers:

@@ -144,6 +144,10 @@ class Simulator(ABC):
         """
         self.ledger.capture(payment_id, amount)
 
+    async def delivered(self) -> None:
+        """Wait until every webhook was acknowledged or given up."""
+        await self._delivery.idle()
+
     async def stop(self) -> None:
         """End what is still being delivered."""
         await self._delivery.stop()

@@ -125,8 +125,11 @@ def opened(clock):
 
 
 @pytest.fixture
-def shop(opened):
-    with opened("evocloud", "evonet", "bbmsl", "easylink") as made:
+def shop(opened, request):
+    """A shop with the gateway that the test names, else with all four."""
+    params = getattr(request.node, "callspec", None)
+    name = params.params.get("name") if params else None
+    with opened(*([name] if name else ["evocloud", "evonet", "bbmsl", "easylink"])) as made:
         yield made
 
 

@@ -246,7 +246,7 @@ def test_two_runs_with_one_seed_tell_and_move_the_same(opened):
 )
 def test_chances_that_are_none_are_refused(chances):
     with pytest.raises(InvalidSetting):
-        Faults("a", chances)
+        Faults.named("a", chances)
 
 
 def test_every_fault_has_one_row_of_one_sentence():

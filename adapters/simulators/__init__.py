@@ -2,7 +2,7 @@
 
 from .assembly import NAMES, Simulators, simulators
 from .delivery import Notification
-from .faults import FAULTS, Fault, FaultRow, Faults
+from .faults import FAULTS, Fault, FaultRow, Faults, fault_table
 from .ledger import Ledger, Movement, SimulatedRefund
 from .scripts import outcome_rows, outcome_table
 from .serving import Running, serve, settings_toml
@@ -21,6 +21,7 @@ __all__ = [
     "SimulatedRefund",
     "Simulator",
     "Simulators",
+    "fault_table",
     "outcome_rows",
     "outcome_table",
     "serve",

@@ -105,6 +105,13 @@ LATE_FAILURE, KEY_EXPIRY and webhooks do not exist at bbmsl, KEY_EXPIRY not at e
 documented there.
 """
 
+
+def fault_table() -> str:
+    """Return the table of faults as Markdown."""
+    rows = (f"| `{row.fault}` | {row.strikes} | {row.says} |\n" for row in FAULTS)
+    return "| Fault | Strikes | What happens |\n| --- | --- | --- |\n" + "".join(rows)
+
+
 _ONE_IN_TWO: Final = frozenset(row.fault for row in FAULTS if row.strikes is Strikes.CALL) | {
     Fault.TIMEOUT_BEFORE_EFFECT,
     Fault.TIMEOUT_AFTER_EFFECT,

@@ -89,7 +89,9 @@ _LATE_FAILURE: Final = Stage(SETTLED_S + LATE_S, Shown.FAILED, Moves.COMES_BACK,
 _LATE_SUCCESS: Final = Stage(SETTLED_S + LATE_S, Shown.SUCCESS, Moves.GOES_OUT, notifies=True)
 _UNDOCUMENTED: Final = Stage(SETTLED_S, Shown.UNDOCUMENTED, notifies=True)
 
-_SETTLES: Final = Outcome("settles", "Pending, then success after 30 s.", (_PENDING, _SUCCESS))
+_SETTLES: Final = Outcome(
+    "settles", "Pending, then success after 30 s; at bbmsl at once.", (_PENDING, _SUCCESS)
+)
 _SUCCEEDS: Final = Outcome("succeeds", "Success in the first answer.", (_AT_ONCE,))
 _FAILS: Final = Outcome(
     "fails", "Pending, then failed after 30 s; the money never moves.", (_PENDING, _FAILED)

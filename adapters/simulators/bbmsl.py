@@ -70,7 +70,7 @@ class BbmslSimulator(Simulator):
             envelope = json.loads(call.body)
             written, signature = envelope["request"], envelope["signature"]
             self._key.verify(written, signature)
-            return self._asked(kind, json.loads(written, parse_float=Decimal))
+            return self._asked(kind, json.loads(written, parse_float=Decimal, parse_int=Decimal))
         except InvalidSignature:
             return Refusal.SIGNATURE
         except (ValueError, KeyError, TypeError, AttributeError, InvalidAmount):

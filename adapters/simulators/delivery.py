@@ -83,12 +83,15 @@ class Delivery:
         self._any_host = any_host
         self._tasks: set[asyncio.Task[None]] = set()
         self._delivered = 0
+        self._about: dict[str, list[Notification]] = {}
         self.notifications: list[Notification] = []
 
     def schedule(self, refund_id: str, url: str, due: datetime, make: Callable[[], Posting]) -> None:
         """Send what `make` returns when it is due; it is called once."""
-        earlier = [known for known in self.notifications if known.refund_id == refund_id]
         notification = Notification(refund_id, url)
+        about = self._about.setdefault(refund_id, [])
+        earlier = tuple(about)
+        about.append(notification)
         self.notifications.append(notification)
         if not self._any_host and not is_loopback(url):
             notification.refusal = "simulators call this machine only; pass allow_any_webhook_host=True"
@@ -114,7 +117,7 @@ class Delivery:
     async def _deliver(
         self,
         notification: Notification,
-        earlier: list[Notification],
+        earlier: tuple[Notification, ...],
         due: datetime,
         make: Callable[[], Posting],
     ) -> None:
@@ -149,11 +152,10 @@ class Delivery:
 
     async def _overtaken(self, notification: Notification) -> None:
         """Wait for the next webhook about the same refund, else for any other one."""
-        place = self.notifications.index(notification)
-        for later in self.notifications[place + 1 :]:
-            if later.refund_id == notification.refund_id:
-                await later.tried.wait()
-                return
+        about = self._about[notification.refund_id]
+        for later in about[about.index(notification) + 1 :]:
+            await later.tried.wait()
+            return
         latest = self._pace.after(self._pace.now(), _OVERTAKEN_S)
         before = self._delivered
         while self._delivered == before and self._pace.now() < latest:

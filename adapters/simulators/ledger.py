@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 from threading import RLock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -76,7 +78,6 @@ class Record:
     outcome: Outcome
     reached: int = -1
     moved_minor: int = 0
-    forgotten_at: datetime | None = field(default=None)
 
     @property
     def stage(self) -> Stage:
@@ -96,8 +97,10 @@ class Ledger:
         self._pace = pace
         self._lock = RLock()
         self._captured: dict[str, Money] = {}
-        self._records: list[Record] = []
-        self._latest: dict[str, Record] = {}
+        self._by_refund: dict[str, list[Record]] = {}
+        self._by_payment: dict[str, list[Record]] = {}
+        self._due: list[tuple[datetime, int, Record]] = []
+        self._order = count()
         self._movements: list[Movement] = []
         self._posts: list[str] = []
         self._queries: Counter[str] = Counter()
@@ -106,7 +109,7 @@ class Ledger:
 
     @property
     def movements(self) -> Sequence[Movement]:
-        """Every movement of money, in the order in which the refunds were asked for and then in time."""
+        """Every movement of money, in the order in which it moved."""
         with self._lock:
             self._advance()
             return tuple(self._movements)
@@ -116,13 +119,13 @@ class Ledger:
         """The truth about each refund that the gateway holds, by refund id; the last one where it was made twice."""
         with self._lock:
             self._advance()
-            return {refund_id: self._told(record) for refund_id, record in self._latest.items()}
+            return {refund_id: self._told(record) for refund_id, (*_, record) in self._by_refund.items()}
 
     def moved(self, refund_id: str) -> int:
         """Return the net minor units that went to the payer for a refund; paid twice shows as twice the amount."""
         with self._lock:
             self._advance()
-            return sum(record.moved_minor for record in self._records if record.refund_id == refund_id)
+            return sum(record.moved_minor for record in self._by_refund.get(refund_id, ()))
 
     @property
     def posts(self) -> Sequence[str]:
@@ -192,8 +195,9 @@ class Ledger:
     def add(self, record: Record) -> Record:
         """Enter a refund that the gateway accepted."""
         with self._lock:
-            self._records.append(record)
-            self._latest[record.refund_id] = record
+            self._by_refund.setdefault(record.refund_id, []).append(record)
+            self._by_payment.setdefault(record.payment_id, []).append(record)
+            self._expect(record)
             self._advance()
             return record
 
@@ -201,13 +205,13 @@ class Ledger:
         """Return the latest refund of that id, up to date."""
         with self._lock:
             self._advance()
-            return self._latest.get(refund_id)
+            return self._by_refund.get(refund_id, [None])[-1]
 
     def of_payment(self, payment_id: str) -> Sequence[Record]:
         """Return the refunds of a payment, up to date."""
         with self._lock:
             self._advance()
-            return [record for record in self._records if record.payment_id == payment_id]
+            return tuple(self._by_payment.get(payment_id, ()))
 
     def available_minor(self, payment_id: str) -> int:
         """Return what is left of a captured payment: refunds that failed or were closed without money are free."""
@@ -220,14 +224,17 @@ class Ledger:
             return self._captured[payment_id].minor - reserved
 
     def _advance(self) -> None:
-        for record in self._records:
-            stages = record.outcome.stages
-            while record.reached + 1 < len(stages):
-                stage = stages[record.reached + 1]
-                if not self._pace.passed(record.created_at, stage.after_s):
-                    break
-                record.reached += 1
-                self._move(record, stage)
+        now = self._pace.now()
+        while self._due and self._due[0][0] <= now:
+            _, _, record = heappop(self._due)
+            record.reached += 1
+            self._move(record, record.stage)
+            self._expect(record)
+
+    def _expect(self, record: Record) -> None:
+        for stage in record.outcome.stages[record.reached + 1 : record.reached + 2]:
+            due = self._pace.after(record.created_at, stage.after_s)
+            heappush(self._due, (due, next(self._order), record))
 
     def _move(self, record: Record, stage: Stage) -> None:
         if stage.money is Moves.STAYS:

@@ -39,11 +39,11 @@ class Running:
         port: the port.
     """
 
-    def __init__(self, sims: Simulators, host: str, port: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sims: Simulators, host: str, port: int, server: _Server) -> None:
         self.simulators = sims
         self.host = host
         self.port = port
-        self._loop = loop
+        self._server = server
 
     @property
     def origin(self) -> str:
@@ -59,6 +59,15 @@ class Running:
         """
         return f"{self.origin}/{self.simulators[name].name}"
 
+    def until_listening(self, timeout_s: int = 60) -> None:
+        """Wait until connections are accepted; at once unless `CONNECTION_REFUSED` struck.
+
+        Raises:
+            TimeoutError: that takes more than `timeout_s` real seconds, such as with a clock that stands still.
+        """
+        if not self._server.listening.wait(timeout_s):
+            raise TimeoutError
+
     def until_delivered(self, timeout_s: int = 60) -> None:
         """Wait until every webhook was acknowledged or given up.
 
@@ -70,7 +79,7 @@ class Running:
             for name in self.simulators:
                 await self.simulators[name].delivered()
 
-        waiting = asyncio.run_coroutine_threadsafe(all_delivered(), self._loop)
+        waiting = asyncio.run_coroutine_threadsafe(all_delivered(), self._server.loop)
         try:
             waiting.result(timeout_s)
         except TimeoutError:
@@ -99,7 +108,7 @@ def serve(sims: Simulators, host: str = "127.0.0.1", port: int = 0) -> Iterator[
         server.ready.wait()
         if server.failure is not None:
             raise InvalidSetting("simulators", f"they did not start: {server.failure}")
-        yield Running(sims, host, door.port, server.loop)
+        yield Running(sims, host, door.port, server)
     finally:
         server.end()
         thread.join()
@@ -196,6 +205,7 @@ class _Server(uvicorn.Server):
             )
         )
         self.ready = Event()
+        self.listening = Event()
         self.failure: BaseException | None = None
         self._members = members
         self._pace = sims.pace
@@ -210,7 +220,7 @@ class _Server(uvicorn.Server):
         try:
             with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
                 runner.run(self._serve_members())
-        except Exception as error:  # noqa: BLE001 - told to the thread that waits
+        except BaseException as error:  # noqa: BLE001 - told to the thread that waits
             self.failure = error
         finally:
             self.ready.set()
@@ -230,6 +240,7 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         """Wait for the end."""
+        self.listening.set()
         self.ready.set()
         await self._closing.wait()
         if self._reopening is not None:
@@ -255,6 +266,7 @@ class _Server(uvicorn.Server):
             self.loop.call_soon_threadsafe(self._closing.set)
 
     def _refuse_connections(self) -> None:
+        self.listening.clear()
         for server in self.servers:
             server.close()
         self._shut_until = self._pace.after(self._pace.now(), REFUSED_S)
@@ -264,9 +276,14 @@ class _Server(uvicorn.Server):
     async def _reopen(self) -> None:
         while self._shut_until is not None and self._pace.now() < self._shut_until:
             await self._pace.until(self._shut_until)
-        loop = asyncio.get_running_loop()
-        self.servers = [await loop.create_server(self._protocol, sock=self._door.listener())]
+        listener = self._door.listener()
+        try:
+            self.servers = [await asyncio.get_running_loop().create_server(self._protocol, sock=listener)]
+        except BaseException:
+            listener.close()
+            raise
         self._reopening = None
+        self.listening.set()
 
     def _protocol(self) -> asyncio.Protocol:
         """Return what serves one connection, as uvicorn's own start makes it."""

@@ -92,19 +92,15 @@ def test_connections_are_really_refused_for_a_moment(opened, clock):
             with pytest.raises(httpx.ConnectError, match="refused"):
                 shop.poll(name, "r-1")
         clock.advance(5)
-        until_it_listens(shop.running)
+        shop.running.until_listening()
         assert shop.poll("evonet", "r-1").signal == "pending"
 
 
-def until_it_listens(running):
-    for _ in range(1_000_000):
-        try:
-            socket.create_connection((running.host, running.port)).close()
-        except ConnectionRefusedError:
-            os.sched_yield()
-        else:
-            return
-    pytest.fail("nobody listens again")
+def test_waiting_for_the_door_ends_where_the_clock_stands_still(opened):
+    with opened(faults=always(Fault.CONNECTION_REFUSED)) as shop:
+        shop.refund("evonet", "r-1")
+        with pytest.raises(TimeoutError):
+            shop.running.until_listening(timeout_s=0)
 
 
 def test_a_server_stops_while_its_door_is_shut(opened):

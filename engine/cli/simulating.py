@@ -109,7 +109,7 @@ def write_settings(path: Path, settings: str) -> None:
         InvalidSetting: there is such a file already.
     """
     # Opened for reading too: what is there is looked at and replaced through one and the same file.
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, _MODE), "r+", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, _MODE), "r+", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - a descriptor
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise InvalidSetting("--config-out", f"{shown(str(path))} is no ordinary file; name a new one")
         if file.readline() not in ("", _OURS):

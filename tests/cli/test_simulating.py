@@ -86,12 +86,13 @@ def test_a_port_that_is_taken_ends_with_2(run):
     assert (told.code, "choose another, or 0 for a free one" in told.err) == (2, True)
 
 
-def test_settings_that_somebody_else_wrote_are_left_alone(run, tmp_path):
+@pytest.mark.parametrize("content", [b"[gateways.evonet]\n", b"\xff\x00", b"\n"])
+def test_settings_that_somebody_else_wrote_are_left_alone(run, tmp_path, content):
     mine = tmp_path / "refold.toml"
-    mine.write_text("[gateways.evonet]\n")
+    mine.write_bytes(content)
     told = run("simulate", "--gateway", "evonet", "--port", "0", "--config-out", mine)
     assert (told.code, "name another file" in told.err) == (2, True)
-    assert mine.read_text() == "[gateways.evonet]\n"
+    assert mine.read_bytes() == content
 
 
 def test_settings_are_written_anew_and_closed_to_others(tmp_path):

@@ -209,3 +209,12 @@ def test_every_shown_state_has_a_word_at_every_gateway_that_can_show_it():
     }
     assert all(shown[name] <= set(words[name]) for name in OUTCOMES)
     assert Shown.CLOSED in shown["easylink"]
+
+
+@pytest.mark.parametrize("name", ["evocloud", "evonet"])
+@pytest.mark.parametrize("reference", ["a/b", "a%2Fb", "a+b&c=d", "a?b#c", "~a;b,c", "[a]", 'a"b\\c'])
+def test_any_reference_survives_the_way_through_paths_and_queries(shop, name, reference):
+    asked = shop.refund(name, reference, payment=f"P{reference}")
+    found = shop.poll(name, reference)
+    assert (asked.signal, found.signal, found.evidence.refund_id) == ("pending", "pending", reference)
+    assert shop.ledger(name).refunds[reference].payment_id == f"P{reference}"

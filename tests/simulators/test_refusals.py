@@ -198,3 +198,52 @@ def test_a_captured_amount_is_not_changed_behind_the_merchants_back(shop):
     shop.sims["evonet"].capture("P1", Money(100, "HKD"))
     with pytest.raises(InvalidSetting, match="use another payment id"):
         shop.sims["evonet"].capture("P1", Money(200, "HKD"))
+
+
+def resigned(shop, name, change):
+    """Send a refund request whose fields were changed before it was signed."""
+    from refold.adapters.bbmsl_signing import MerchantKey
+    from refold.adapters.easylink_signing import digest, text_to_sign
+
+    gateway, given = shop.gateways[name], shop.sims.credentials[name]
+    built = gateway.build_refund(shop.order(name, "r-1"), at=shop.clock(), nonce="n")
+    document, headers = json.loads(built.body), dict(built.headers)
+    if name == "bbmsl":
+        request = json.dumps(json.loads(document["request"]) | change)
+        document = {"request": request, "signature": MerchantKey(given["private_key"]).sign(request)}
+    else:
+        document |= change
+    if name == "easylink":
+        document["sign"] = digest(text_to_sign(document), given["secret"]).hex()
+    body = json.dumps(document).encode()
+    if name.startswith("evo"):
+        headers = gateway._signature.headers("POST", built.target, body, at=shop.clock(), nonce="n")
+    return code_of(name, shop.send(name, built, headers=headers, content=body))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "code"),
+    [
+        ("evonet", {"transAmount": None}, "V0002"),
+        ("evonet", {"transAmount": {"currency": "HKD", "value": 50}}, "V0002"),
+        ("evonet", {"transAmount": {"currency": "HKD", "value": "1.234"}}, "V0002"),
+        ("evonet", {"merchantTransInfo": {"merchantTransID": "a b", "merchantTransTime": "x"}}, "V0002"),
+        ("evonet", {"merchantTransInfo": []}, "V0002"),
+        ("evocloud", {"transAmount": []}, "V0002"),
+        ("easylink", {"refundAmount": "1.5"}, 11),
+        ("easylink", {"refundAmount": 0}, 11),
+        ("easylink", {"currency": "XXX"}, 11),
+        ("easylink", {"mchRefundNo": ""}, 11),
+        ("easylink", {"payOrderId": ""}, 11),
+        ("easylink", {"refundReason": ""}, 11),
+        ("easylink", {"version": ""}, 11),
+        ("bbmsl", {"amount": True}, "1002"),
+        ("bbmsl", {"amount": "50"}, "1002"),
+        ("bbmsl", {"merchantId": "1"}, "1002"),
+        ("bbmsl", {"merchantReference": ""}, "1002"),
+        ("bbmsl", {"amount": 50}, "0000"),
+    ],
+)
+def test_fields_that_cannot_be_used_are_refused_as_parameters(shop, name, change, code):
+    assert resigned(shop, name, change) == code
+    assert bool(shop.ledger(name).refunds) == (code == "0000")

@@ -170,3 +170,26 @@ def test_speed_divides_every_delay(opened, clock):
         shop.refund("evonet", "r-1")
         clock.advance(1)
         assert shop.poll("evonet", "r-1").signal == "success"
+
+
+def test_a_simulator_speaks_http_alone(clock):
+    import asyncio
+
+    sims = simulators(["evonet"], clock=clock)
+    with pytest.raises(RuntimeError, match="speaks HTTP, not websocket"):
+        asyncio.run(sims["evonet"].app({"type": "websocket"}, None, None))
+
+
+def test_a_server_that_cannot_start_says_why(clock, monkeypatch):
+    from refold.adapters.simulators import serving
+
+    def broken(_self):
+        raise OSError("no listener today")
+
+    monkeypatch.setattr(serving._Door, "listener", broken)
+    with pytest.raises(InvalidSetting, match="no listener today"), serve(simulators(["evonet"], clock=clock)):
+        pass
+
+
+def test_simulators_are_a_collection_of_their_names(shop):
+    assert (list(shop.sims), len(shop.sims)) == (["evocloud", "evonet", "bbmsl", "easylink"], 4)

@@ -5,8 +5,7 @@ import pytest
 
 from refold.adapters.simulators import Fault, Faults
 
-WORDS = ("settles", "succeeds", "fails", "reverses", "recovers", "1", "2", "3")
-FINAL = {"success", "failed", "closed"}
+WORDS = ("settles", "succeeds", "fails", "reverses", "1")
 
 
 def patiently(shop, clock, action):
@@ -24,13 +23,13 @@ def patiently(shop, clock, action):
 
 
 @pytest.mark.parametrize("name", ["evocloud", "evonet", "bbmsl"])
-@pytest.mark.parametrize("seed", ["a", "b", "c"])
+@pytest.mark.parametrize("seed", ["a", "b"])
 def test_a_patient_client_learns_the_truth(opened, clock, name, seed):
     # Without the fault that pays twice on purpose: a client that repeats its requests would do so here.
     chances = {fault: 300 for fault in Fault if fault is not Fault.KEY_EXPIRY}
     with opened(name, faults=Faults(seed, chances)) as shop:
         for word in WORDS:
-            patiently(shop, clock, lambda word=word: shop.refund(name, f"r-{word}", timeout_s=0.3))
+            patiently(shop, clock, lambda word=word: shop.refund(name, f"r-{word}", timeout_s=0.15))
         clock.advance(200)
         shop.running.until_listening()
         for word in WORDS:

@@ -259,3 +259,45 @@ def test_waiting_for_webhooks_ends_where_the_clock_stands_still(opened, receiver
         shop.refund("evonet", "r-1", notify=heard.url)
         with pytest.raises(TimeoutError):
             shop.running.until_delivered(timeout_s=0)
+
+
+@pytest.mark.parametrize("name", OK)
+def test_the_engine_accepts_what_comes_and_its_reply_acknowledges(opened, ticking, receiver, name):
+    from refold.engine import Money, RefundEngine
+
+    heard = receiver(OK[name])
+    with opened(name, clock=ticking) as shop:
+        engine = RefundEngine.open("memory:", gateways=shop.sims.gateways, clock=lambda: ticking.at)
+        engine.request(gateway=name, payment_id="P1", refund_id="r-1", amount=Money(5000, "HKD"))
+        shop.refund(name, "r-1", notify=heard.url)
+        _, headers, body = heard.received()
+        reply = engine.receive_webhook(name, headers, body)
+        assert (reply.status, reply.body) == OK[name]
+        assert engine.refund("r-1").state == "success"
+
+
+def test_easylink_gives_back_the_merchants_extended_parameter(opened, ticking, receiver):
+    from refold.adapters.easylink_signing import digest, text_to_sign
+
+    heard = receiver(OK["easylink"])
+    with opened("easylink", clock=ticking) as shop:
+        order = shop.order("easylink", "r-1", notify=heard.url)
+        built = shop.gateways["easylink"].build_refund(order, at=ticking(), nonce="n")
+        fields = json.loads(built.body) | {"extParam": "a&state=3"}
+        fields["sign"] = digest(text_to_sign(fields), shop.sims.credentials["easylink"]["secret"]).hex()
+        shop.send("easylink", built, content=json.dumps(fields).encode())
+        message = heard.message(ticking)
+        assert dict(parse_qsl(message.body.decode()))["extParam"] == "a&state=3"
+        assert shop.gateways["easylink"].verify(Channel.WEBHOOK, message).key_id == "simulated"
+
+
+def test_evonet_gives_back_the_metadata(opened, ticking, receiver):
+    heard = receiver(OK["evonet"])
+    with opened(clock=ticking) as shop:
+        gateway = shop.gateways["evonet"]
+        order = shop.order("evonet", "r-1", notify=heard.url)
+        built = gateway.build_refund(order, at=ticking(), nonce="n")
+        body = json.dumps(json.loads(built.body) | {"metadata": "order 17"}).encode()
+        headers = gateway._signature.headers("POST", built.target, body, at=ticking(), nonce="n")
+        answer = shop.send("evonet", built, headers=headers, content=body)
+        assert answer.json()["metadata"] == json.loads(heard.received()[2])["metadata"] == "order 17"

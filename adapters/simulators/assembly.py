@@ -81,6 +81,7 @@ def simulators(
     speed: int = 60,
     any_payment_minor: int | None = ANY_PAYMENT_MINOR,
     allow_any_webhook_host: bool = False,
+    hurried: bool = False,
 ) -> Simulators:
     """Return one simulator for each gateway, and our adapters with the same keys.
 
@@ -93,6 +94,7 @@ def simulators(
         any_payment_minor: an unknown payment counts as captured with this amount, in minor units of the refund's
             currency; None: it is answered as not found.
         allow_any_webhook_host: send webhooks to any host; by default to this machine only.
+        hurried: the adapters' time-outs, intervals and schedules are divided by `speed` too.
 
     Raises:
         InvalidSetting: an unknown name, a speed that cannot be used, or `cryptography` is missing.
@@ -111,6 +113,9 @@ def simulators(
     }
     credentials = {name: _credentials(name, seed) for name in wanted}
     members = [_MAKERS[name](credentials[name], settings) for name in wanted]
+    if hurried:
+        for member in members:
+            member.gateway.capabilities = member.gateway.capabilities.hurried(speed)  # type: ignore[misc]
     return Simulators(members, credentials, pace)
 
 

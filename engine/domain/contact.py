@@ -182,9 +182,15 @@ def _next_recheck(refund: Refund, capabilities: Capabilities) -> datetime | None
     since = _since(refund, Why.RECHECK)
     for age_s in capabilities.recheck_s:
         due_at = since + spread(age_s, refund.refund_id, age_s)
-        if refund.polled_at is None or refund.polled_at < due_at:
-            first = _settled_at(refund, capabilities)
-            return max(first, due_at, query_allowed_at(refund, capabilities))
+        if refund.heard_at is not None and refund.heard_at >= due_at:
+            continue
+        tried_for_s = seconds_between(due_at, refund.polled_at or due_at)
+        if tried_for_s >= capabilities.in_doubt.exhausted_s:
+            continue
+        if refund.polled_at is not None and refund.polled_at >= due_at:  # it was asked, and told nothing
+            wait_s = max(capabilities.in_doubt.wait_s(tried_for_s), capabilities.poll_interval_s)
+            due_at = refund.polled_at + spread(wait_s, refund.refund_id, refund.polls)
+        return max(due_at, query_allowed_at(refund, capabilities))
     return None
 
 

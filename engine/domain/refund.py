@@ -89,6 +89,7 @@ class Refund:
         pending_at: when the gateway first said that it holds the refund.
         settled_at: when it last said something new about how the refund ended.
         polls: how often the gateway was asked about it, answered or not; `polled_at`: when last.
+        heard_at: when the gateway last told something when it was asked.
         not_before: the gateway wants to be left alone until then.
         absent: (version, time) of each `not_found` poll.
         doubted_at: when the gateway last refused it in a way that a later query must confirm.
@@ -123,6 +124,7 @@ class Refund:
     settled_at: datetime | None = None
     polls: int = 0
     polled_at: datetime | None = None
+    heard_at: datetime | None = None
     not_before: datetime | None = None
     absent: tuple[tuple[int, datetime], ...] = ()
     doubted_at: datetime | None = None
@@ -294,6 +296,8 @@ def _moments(refund: Refund, event: EvidenceRecorded, time: datetime) -> dict[st
     if event.channel is Channel.POLL and event.cites is None:
         changed["polls"] = refund.polls + 1
         changed["polled_at"] = _later(refund.polled_at, time)
+        if event.signal is not Signal.UNCERTAIN:
+            changed["heard_at"] = _later(refund.heard_at, time)
     if event.signal is Signal.PENDING:
         changed["pending_at"] = time if refund.pending_at is None else min(refund.pending_at, time)
     if bit(event.signal) & ENDING_BITS & ~refund.mask:

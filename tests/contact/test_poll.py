@@ -304,3 +304,20 @@ def test_where_no_outcome_is_to_be_asked_about_again_none_is(make, gateways, ask
     ask()
     worked(engine, clock, 20 * DAY, step=DAY)
     assert queries(script) == 0
+
+
+def test_a_second_look_that_is_not_answered_is_taken_again(engine, ask, script, clock):
+    ask()
+    script.says(post=[SUCCESS], get=[TIMEOUT, TROUBLE, FAILED])
+    worked(engine, clock, 2 * DAY, step=10 * MINUTE)
+    assert queries(script) >= 3
+    assert engine.refund("r-1").attention == ("conflict",)
+
+
+def test_second_looks_that_are_never_answered_end(engine, ask, script, clock):
+    ask()
+    script.says(post=[SUCCESS], get=[TROUBLE])
+    worked(engine, clock, 15 * DAY, step=HOUR)
+    before = queries(script)
+    worked(engine, clock, 30 * DAY, step=6 * HOUR)
+    assert queries(script) == before

@@ -23,6 +23,8 @@ from .exchange import Broken, Exchange
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import httpcore
+
     from ..domain.events import Failure
     from ..domain.message import HttpRequest
     from ..ports.transport import Answer
@@ -122,10 +124,13 @@ class HttpTransport:
                 extensions={"trace": sent.trace},
             )
             prepared.url = _ExactUrl(endpoint.base_url, request.target)
-            async with aclosing(await client.send(prepared, stream=True)) as response:
-                exchange.began(response.status_code, response.headers.multi_items())
-                async for part in response.aiter_raw():
-                    exchange.received(part)
+            try:
+                async with aclosing(await client.send(prepared, stream=True)) as response:
+                    exchange.began(response.status_code, response.headers.multi_items())
+                    async for part in response.aiter_raw():
+                        exchange.received(part)
+            finally:
+                await sent.close()
 
 
 class _ExactUrl(httpx.URL):
@@ -151,16 +156,24 @@ class _NameLookup(ThreadPoolExecutor):
 
 
 class _Sent:
-    """Notes whether the first byte of a request was about to leave."""
+    """Notes whether the first byte of a request was about to leave, and on which connection."""
 
     def __init__(self) -> None:
         self.begun = False
+        self._stream: httpcore.AsyncNetworkStream | None = None
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Take one of the events that httpcore traces. Source: HTTPX, Extensions, "trace" (read 2026-11-21)."""
         # A proxy is asked for a tunnel first: nothing of the request is in that.
         if name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
             self.begun = True
+        elif name.endswith("connect_tcp.complete"):
+            self._stream = info["return_value"]
+
+    async def close(self) -> None:
+        """Close the connection: httpcore does not, where the time is over before its TLS is up."""
+        if self._stream is not None:
+            await self._stream.aclose()
 
 
 def _trust(name: str, endpoint: Endpoint) -> ssl.SSLContext:

@@ -231,7 +231,7 @@ def test_a_name_that_does_not_exist(send, monkeypatch):
 
 @pytest.mark.parametrize(
     "host",
-    ["a" * 64 + ".example", "a..b.example", ".example", "-", "xn--a.example", "999.1.1.1.invalid"],
+    ["a" * 64 + ".example", "a..b.example", ".example", "gateway.invalid"],
 )
 def test_a_name_that_cannot_exist(send, host):
     assert send(f"https://{host}").failure == "not_sent"

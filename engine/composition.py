@@ -6,8 +6,9 @@ import os
 import re
 import stat
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypedDict
 from urllib.parse import unquote, urlsplit
 
 from .errors import InvalidSetting
@@ -15,9 +16,9 @@ from .service.observing import ObservedStore
 from .service.views import VIEWS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from .ports import EventStore, Gateway, Transport
+    from .ports import Clock, Entropy, EventStore, Gateway, Transport
     from .service.observing import AppendHook
     from .transport.endpoint import Endpoint
 
@@ -93,6 +94,30 @@ def open_transport(endpoints: Mapping[str, Endpoint]) -> Transport:
     return HttpTransport(endpoints)
 
 
+class Parts(TypedDict):
+    """What an engine is made of, beside its store."""
+
+    gateways: Sequence[Gateway]
+    clock: Clock
+    entropy: Entropy
+    transport: Transport | None
+
+
+def parts(
+    gateways: Sequence[Gateway] | None,
+    clock: Clock | None,
+    entropy: Entropy | None,
+    endpoints: Mapping[str, Endpoint] | None,
+) -> Parts:
+    """Return what an engine is made of; what is None is taken from the system, or left out."""
+    return {
+        "gateways": all_gateways() if gateways is None else gateways,
+        "clock": clock or system_clock,
+        "entropy": entropy or system_entropy,
+        "transport": None if endpoints is None else open_transport(endpoints),
+    }
+
+
 def all_gateways() -> Sequence[Gateway]:
     """Return every adapter without keys: enough to read messages, whose evidence is then marked unverified."""
     from ..adapters import Bbmsl, Easylink, Evocloud, Evonet  # noqa: PLC0415 - joined here, and only when asked for
@@ -166,3 +191,67 @@ def _content(name: str, path: str, warn: Callable[[str], None]) -> str:
         raise InvalidSetting(name, f"the file it names cannot be read: {error.strerror}") from None
     except ValueError:
         raise InvalidSetting(name, "the file it names holds no UTF-8 text") from None
+
+
+# ---- simulators -------------------------------------------------------------------------------------------------
+
+SIMULATORS_MISSING: Final = "the simulators need `pip install 'refold[simulators]'`"
+
+
+class ServedSimulators(NamedTuple):
+    """Simulators that are being served.
+
+    Attributes:
+        urls: the base URL of each gateway.
+        settings: what points refold at them, as TOML. It holds keys.
+        outcomes: word, last two digits of the amount, gateways, what happens.
+        ledger_url: of the first gateway's ledger.
+    """
+
+    urls: Mapping[str, str]
+    settings: str
+    outcomes: Sequence[tuple[str, str, str, str]]
+    ledger_url: str
+
+
+@contextmanager
+def serve_simulators(
+    names: Sequence[str] = (),
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    speed: int = 60,
+    seed: str = "refold",
+    faults: Mapping[str, int] | None = None,
+    all_faults: int = 0,
+) -> Iterator[ServedSimulators]:
+    """Serve simulators of these gateways, or of all, until the block ends.
+
+    Args:
+        names: which gateways; none: all.
+        host: an address of this machine.
+        port: 0 for one that is free.
+        speed: simulated seconds a second.
+        seed: what keys, numbers and faults are derived from.
+        faults: chances per mille by the fault's name.
+        all_faults: the chance per mille of every fault that `faults` does not name.
+
+    Raises:
+        InvalidSetting: one of these cannot be used, or the extra `simulators` is not installed.
+    """
+    try:
+        from ..adapters import simulators as found  # noqa: PLC0415 - an extra, and only when asked for
+    except ImportError:
+        raise InvalidSetting("simulators", SIMULATORS_MISSING) from None
+    chances = {**dict.fromkeys(map(str, found.Fault), all_faults), **(faults or {})}
+    made = found.simulators(
+        names or found.NAMES,
+        clock=system_clock,
+        seed=seed,
+        speed=speed,
+        faults=found.Faults.named(seed, chances),
+    )
+    with found.serve(made, host, port) as running:
+        urls = {name: running.url(name) for name in made}
+        ledger_url = f"{running.origin}/_simulator/{next(iter(made))}/ledger"
+        yield ServedSimulators(urls, found.settings_toml(running), found.outcome_rows(), ledger_url)

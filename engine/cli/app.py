@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import CorruptLog, InvalidInput, NotFound, RefoldError, Refused, StoreError, Unauthentic
-from . import auditing, deciding, demo, doctor, importing, reading, reference, serving
+from . import auditing, deciding, demo, doctor, importing, reading, reference, serving, simulating
 from .session import LogLevel, Session, configure_logs, session
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ app.command("serve")(serving.serve)
 app.command("replay")(auditing.replay)
 app.command("diagram")(reference.diagram)
 app.command("gateways")(reference.gateways)
+app.command("simulate")(simulating.simulate)
 app.command("doctor")(doctor.doctor)
 
 

@@ -42,6 +42,10 @@ def capability_rows(capabilities: Capabilities) -> list[tuple[str, str]]:
         ("one refund of a payment at a time", _answer(capabilities.one_at_a_time)),
         ("queries while in doubt", _schedule(capabilities.in_doubt)),
         ("queries while pending", _schedule(capabilities.pending)),
+        (
+            "an outcome is asked about again after",
+            ", ".join(f"{age_s} s" for age_s in capabilities.recheck_s) or "-",
+        ),
         ("overdue without an outcome after", f"{capabilities.outcome_window_s} s"),
         ("refund possible after the payment for", _answer(capabilities.refund_window_days, " days")),
         ("idempotency key kept", _answer(capabilities.key_retention_s, " s")),

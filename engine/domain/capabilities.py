@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from .schedule import IN_DOUBT, PENDING
+from .schedule import IN_DOUBT, PENDING, RECHECK_S
 
 if TYPE_CHECKING:
     from .evidence import AbsenceRule
@@ -35,6 +35,8 @@ class Capabilities:
         poll_interval_s: least time between two queries.
         in_doubt: how often to ask while nothing says that the gateway has the refund.
         pending: how often to ask while the gateway has it and tells no outcome.
+        recheck_s: ages of an outcome, in seconds, at which the gateway is asked once more: outcomes can change late,
+            and a webhook that says so can be lost.
         outcome_window_s: after this time without an outcome a refund is overdue.
         refund_window_days: how long after the payment a refund is possible; None: not documented.
         key_retention_s: how long the gateway keeps an idempotency key; None: unknown, so look up first.
@@ -60,6 +62,7 @@ class Capabilities:
     one_at_a_time: bool = False
     in_doubt: Schedule = IN_DOUBT
     pending: Schedule = PENDING
+    recheck_s: tuple[int, ...] = RECHECK_S
 
     def hurried(self, speed: int) -> Capabilities:
         """Return the same with every duration divided by `speed`, one second at least: for simulators and tests."""
@@ -75,5 +78,6 @@ class Capabilities:
             absence=None if absence is None else absence._replace(apart_s=max(absence.apart_s // speed, 1)),
             in_doubt=self.in_doubt.hurried(speed),
             pending=self.pending.hurried(speed),
+            recheck_s=tuple(max(age_s // speed, 1) for age_s in self.recheck_s),
             webhook_retry_s=tuple(delay // speed for delay in self.webhook_retry_s),
         )

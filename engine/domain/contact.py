@@ -42,6 +42,8 @@ class Why(StrEnum):
     """the gateway has it, and no outcome yet"""
     HELD = "held"
     """it was refused, and its amount stays reserved until a query has confirmed that"""
+    RECHECK = "recheck"
+    """it has an outcome, which may have changed since"""
 
 
 class Action(StrEnum):
@@ -83,6 +85,9 @@ def next_contact(refund: Refund, capabilities: Capabilities, now: datetime) -> C
         return Contact(Action.SEND, why, _allowed(refund, _next_submission(refund, capabilities)), since)
     if not capabilities.lookup_by_own_reference:
         return None
+    if why is Why.RECHECK:
+        due_at = _next_recheck(refund, capabilities)
+        return None if due_at is None else Contact(Action.LOOK_UP, why, _allowed(refund, due_at), since)
     schedule = capabilities.pending if why is Why.PENDING else capabilities.in_doubt
     return Contact(
         Action.LOOK_UP, why, _allowed(refund, _next_query(refund, capabilities, schedule, since)), since
@@ -90,7 +95,7 @@ def next_contact(refund: Refund, capabilities: Capabilities, now: datetime) -> C
 
 
 def why_contact(refund: Refund) -> Why | None:
-    """Return why the gateway is to be contacted about a refund; None where nothing is open."""
+    """Return why the gateway is to be contacted about a refund; None where a person has decided."""
     if refund.resolution is not None:
         return None
     if refund.state is State.CREATED:
@@ -99,7 +104,7 @@ def why_contact(refund: Refund) -> Why | None:
         return Why.IN_DOUBT if refund.submitted or heard else Why.UNSENT
     if refund.state is State.RECEIVED:
         return Why.PENDING
-    return Why.HELD if refund.state is State.FAILED and refund.hold is Hold.UNTIL_QUERY else None
+    return Why.HELD if refund.state is State.FAILED and refund.hold is Hold.UNTIL_QUERY else Why.RECHECK
 
 
 def may_send_again(refund: Refund, capabilities: Capabilities, now: datetime) -> bool:
@@ -143,6 +148,8 @@ def query_allowed_at(refund: Refund, capabilities: Capabilities) -> datetime:
 
 
 def _since(refund: Refund, why: Why) -> datetime:
+    if why is Why.RECHECK and refund.settled_at is not None:
+        return refund.settled_at
     if why is Why.PENDING and refund.pending_at is not None:
         return refund.pending_at
     if why is Why.HELD:
@@ -169,6 +176,16 @@ def _next_query(refund: Refund, capabilities: Capabilities, schedule: Schedule, 
         return first
     wait_s = max(schedule.wait_s(seconds_between(since, heard)), capabilities.poll_interval_s)
     return max(first, heard + spread(wait_s, refund.refund_id, refund.polls))
+
+
+def _next_recheck(refund: Refund, capabilities: Capabilities) -> datetime | None:
+    since = _since(refund, Why.RECHECK)
+    for age_s in capabilities.recheck_s:
+        due_at = since + spread(age_s, refund.refund_id, age_s)
+        if refund.polled_at is None or refund.polled_at < due_at:
+            first = _settled_at(refund, capabilities)
+            return max(first, due_at, query_allowed_at(refund, capabilities))
+    return None
 
 
 def _after_failures(refund: Refund) -> datetime:

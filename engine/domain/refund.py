@@ -28,6 +28,7 @@ from .identifiers import identifier, note
 from .message import Channel
 from .money import Money
 from .signals import (
+    ENDING_BITS,
     TERMINAL,
     UNSETTLED,
     Signal,
@@ -86,6 +87,7 @@ class Refund:
         answered_at: when the gateway itself last answered a submission.
         refused_at: when an answer to a submission last refused it.
         pending_at: when the gateway first said that it holds the refund.
+        settled_at: when it last said something new about how the refund ended.
         polls: how often the gateway was asked about it, answered or not; `polled_at`: when last.
         not_before: the gateway wants to be left alone until then.
         absent: (version, time) of each `not_found` poll.
@@ -118,6 +120,7 @@ class Refund:
     answered_at: datetime | None = None
     refused_at: datetime | None = None
     pending_at: datetime | None = None
+    settled_at: datetime | None = None
     polls: int = 0
     polled_at: datetime | None = None
     not_before: datetime | None = None
@@ -268,15 +271,7 @@ def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) 
         "unproven": refund.unproven or event.hold is Hold.UNTIL_RECONCILED,
         "reconciled": refund.reconciled or (event.channel is Channel.REPORT and _confirms(event)),
     }
-    if event.retry_after_s is not None:
-        changed["not_before"] = _later(refund.not_before, time + timedelta(seconds=event.retry_after_s))
-    if event.channel is Channel.POLL and event.cites is None:
-        changed["polls"] = refund.polls + 1
-        changed["polled_at"] = _later(refund.polled_at, time)
-    if signal is Signal.PENDING:
-        changed["pending_at"] = time if refund.pending_at is None else min(refund.pending_at, time)
-    if signal is Signal.REJECTED and event.channel is Channel.API_RESPONSE:
-        changed["refused_at"] = _later(refund.refused_at, time)
+    changed |= _moments(refund, event, time)
     if event.hold is Hold.UNTIL_QUERY:
         changed["doubted_at"] = _later(refund.doubted_at, time)
     elif event.channel in {Channel.POLL, Channel.REPORT} and _confirms(event):
@@ -288,6 +283,23 @@ def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) 
             changed["absent"] = (*refund.absent, (recorded.version, time))
         elif event.channel is Channel.API_RESPONSE and not event.unanswered:
             changed["answered_at"] = _later(refund.answered_at, time)
+    return changed
+
+
+def _moments(refund: Refund, event: EvidenceRecorded, time: datetime) -> dict[str, Any]:
+    """Return what an event changes of that by which the next contact is planned."""
+    changed: dict[str, Any] = {}
+    if event.retry_after_s is not None:
+        changed["not_before"] = _later(refund.not_before, time + timedelta(seconds=event.retry_after_s))
+    if event.channel is Channel.POLL and event.cites is None:
+        changed["polls"] = refund.polls + 1
+        changed["polled_at"] = _later(refund.polled_at, time)
+    if event.signal is Signal.PENDING:
+        changed["pending_at"] = time if refund.pending_at is None else min(refund.pending_at, time)
+    if bit(event.signal) & ENDING_BITS & ~refund.mask:
+        changed["settled_at"] = _later(refund.settled_at, time)
+    if event.signal is Signal.REJECTED and event.channel is Channel.API_RESPONSE:
+        changed["refused_at"] = _later(refund.refused_at, time)
     return changed
 
 

@@ -83,3 +83,5 @@ PENDING: Final = Schedule(
     (Stage(_HOUR, 10 * _MINUTE), Stage(2 * _DAY, _HOUR), Stage(14 * _DAY, 6 * _HOUR)), _DAY
 )
 """Slow for days: banks take their time."""
+RECHECK_S: Final = (_DAY, 7 * _DAY)
+"""An outcome that changes late mostly does so within days: a card account is closed, a transfer comes back."""

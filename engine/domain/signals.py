@@ -67,6 +67,8 @@ HELD_BITS: Final = ALL_BITS & ~REJECTED_BIT
 """Any of these proves that the gateway holds the refund."""
 OUTCOME_BITS: Final = HELD_BITS & ~BIT[Signal.PENDING]
 """Signals that end a refund: closed, failed, success, reversed, recovered."""
+ENDING_BITS: Final = OUTCOME_BITS | REJECTED_BIT
+"""Signals after which nothing more is expected."""
 
 
 def bit(signal: Signal) -> int:

@@ -11,6 +11,7 @@ import structlog
 
 from ..domain.contact import next_contact
 from ..domain.signals import State
+from ..domain.wire import time_text
 from ..errors import CorruptLog, EventCorrupt
 from .journal import load_refund
 from .views import REFUNDS
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _CATEGORY: Final = "refund"
 _OPEN: Final = (State.CREATED, State.RECEIVED, State.FAILED)
+_LOOK_BACK: Final = timedelta(days=1)
 _SET_ASIDE: Final = timedelta(minutes=10)
 """How long a refund that cannot be worked on is left alone."""
 
@@ -37,6 +39,8 @@ class Agenda:
         self._clock = clock
         self._read: int | None = None
         self._due: dict[str, tuple[datetime, str]] = {}
+        rechecks = [age_s for gateway in gateways.values() for age_s in gateway.capabilities.recheck_s]
+        self._looked_back = timedelta(seconds=2 * max(rechecks, default=0)) + _LOOK_BACK
         self._heap: list[tuple[datetime, str]] = []
         self._log = structlog.wrap_logger(logging.getLogger("refold"))
 
@@ -70,10 +74,11 @@ class Agenda:
         return position, changed
 
     def _open_refunds(self) -> Iterator[str]:
-        for state in _OPEN:
-            for row in self._store.rows(REFUNDS, where={"state": str(state)}):
-                # A failed one is open for as long as its amount is held.
-                if row["gateway"] in self._gateways and (state is not State.FAILED or row["reserved_minor"]):
+        for state in State:
+            # What has an outcome is looked at again for some days only, unless its amount is held.
+            recent = None if state in _OPEN else f"{time_text(self._clock() - self._looked_back)} "
+            for row in self._store.rows(REFUNDS, where={"state": str(state)}, order="sort_key", after=recent):
+                if row["gateway"] in self._gateways:
                     yield str(row["refund_id"])
 
     def plan(self, refund_id: str) -> None:

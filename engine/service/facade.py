@@ -124,10 +124,12 @@ class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
             entropy: returns that many random bytes; by default the system's.
             durability: "relaxed" does not wait for the disk at each commit; a power cut then loses events.
             timeout_s: how long to wait for another writer.
-            create: whether a missing store is created; read_only: refuse every write.
+            create: whether a missing store is created.
+            read_only: refuse every write.
             endpoints: where each gateway is, by the adapter's name; without them nothing is sent.
             on_move: called with refund id, state before and state after, once a change of state is durable.
-            on_contact, on_append: called with each contact with a gateway, and with each append, likewise.
+            on_contact: called with what came of each contact with a gateway, once it is durable.
+            on_append: called with each append once it is durable, such as `web.Metrics.appended`.
 
         Raises:
             InvalidSetting: the URL is not understood.
@@ -144,17 +146,10 @@ class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
             on_append=on_append,
         )
         try:
-            engine = cls(
-                store,
-                composition.all_gateways() if gateways is None else gateways,
-                clock=clock or composition.system_clock,
-                entropy=entropy or composition.system_entropy,
-                transport=None if endpoints is None else composition.open_transport(endpoints),
-                on_move=on_move,
-                on_contact=on_contact,
-            )
+            parts = composition.parts(gateways, clock, entropy, endpoints)
+            engine = cls(store, **parts, on_move=on_move, on_contact=on_contact)
             if not read_only:
-                note_durability(store, durability, clock or composition.system_clock)
+                note_durability(store, durability, parts["clock"])
             return engine
         except BaseException:
             store.close()

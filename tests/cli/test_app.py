@@ -12,7 +12,7 @@ from refold.engine.domain.lifecycle import MOVES
 from refold.engine.domain.signals import State
 
 COMMANDS = ["demo", "ingest", "list", "show", "history", "attention", "resolve", "serve"]
-COMMANDS += ["replay", "diagram", "gateways", "doctor"]
+COMMANDS += ["replay", "diagram", "gateways", "simulate", "doctor"]
 
 
 @pytest.mark.parametrize(

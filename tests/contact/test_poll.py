@@ -276,3 +276,34 @@ def test_what_a_query_says_is_recorded_as_a_poll(engine, ask, script, clock):
     clock.tick(46)
     engine.poll("r-1")
     assert engine.history("r-1")[-1].channel == Channel.POLL
+
+
+# ---- what has an outcome
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "asked", "state", "attention"),
+    [
+        (SUCCESS, FAILED, 3, State.SUCCESS, ("conflict",)),
+        (FAILED, SUCCESS, 3, State.SUCCESS, ("conflict",)),
+        (SUCCESS, SUCCESS, 2, State.SUCCESS, ()),
+    ],
+    ids=["taken back", "come true after all", "as it was"],
+)
+def test_an_outcome_is_asked_about_again_for_the_webhook_of_a_late_change_may_be_lost(
+    engine, ask, script, clock, first, later, asked, state, attention
+):
+    ask()
+    script.says(post=[first], get=[later])
+    worked(engine, clock, 20 * HOUR, step=HOUR)
+    assert queries(script) == 0
+    worked(engine, clock, 20 * DAY, step=6 * HOUR)
+    view = engine.refund("r-1")
+    assert (queries(script), view.state, view.attention) == (asked, state, attention)
+
+
+def test_where_no_outcome_is_to_be_asked_about_again_none_is(make, gateways, ask, script, clock):
+    engine = make(gateways(recheck_s=()))
+    ask()
+    worked(engine, clock, 20 * DAY, step=DAY)
+    assert queries(script) == 0

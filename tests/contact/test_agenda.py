@@ -97,20 +97,32 @@ def test_what_another_engine_has_sent_is_looked_up_later(agenda, due, make, ask,
     assert due() == ["r-1"]
 
 
-def test_what_another_engine_has_settled_leaves(agenda, due, make, ask):
+def test_what_another_engine_has_settled_is_only_asked_about_again_after_a_day(agenda, due, make, ask, clock):
+    ask()
+    agenda.catch_up()
+    make().submit("r-1")
+    agenda.catch_up()
+    assert due() == []
+    assert timedelta(days=1) <= agenda.next_due() - clock.now <= timedelta(days=1.1)
+
+
+def test_what_a_person_has_decided_leaves(agenda, due, make, ask):
     ask()
     agenda.catch_up()
     assert len(agenda) == 1
-    make().submit("r-1")
+    make().resolve("r-1", outcome="closed", actor="ann", reason="not wanted any more")
     agenda.catch_up()
     assert (len(agenda), due(), agenda.next_due()) == (0, [], None)
 
 
-def test_what_was_settled_before_is_never_on_it(agenda, make, ask):
+@pytest.mark.parametrize(("days", "waiting"), [(0, 1), (13, 1), (16, 0)])
+def test_what_was_settled_long_before_is_not_on_it(agenda, make, ask, clock, days, waiting):
+    """An outcome is asked about again after a day and a week, even where the workers stood still for as long."""
     ask()
     make().submit("r-1")
+    clock.tick(days * 86_400)
     agenda.catch_up()
-    assert len(agenda) == 0
+    assert len(agenda) == waiting
 
 
 @pytest.mark.parametrize(
@@ -121,7 +133,7 @@ def test_what_was_settled_before_is_never_on_it(agenda, make, ask):
         pytest.param(TIMEOUT, None, 1, id="in doubt"),
         pytest.param(PENDING, None, 1, id="pending"),
         pytest.param(HELD, None, 1, id="refused and held"),
-        pytest.param(HELD, UNKNOWN, 0, id="refused and freed"),
+        pytest.param(HELD, UNKNOWN, 1, id="refused and freed"),
     ],
 )
 def test_what_is_open_is_found_after_a_restart(agenda, make, ask, script, clock, post, get, waiting):

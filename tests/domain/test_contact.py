@@ -73,6 +73,11 @@ def denials(*seconds):
     return tuple((version, at(s)) for version, s in enumerate(seconds, 2))
 
 
+def ended(*seconds):
+    """Return that it ended in one way after the other, at these seconds."""
+    return tuple((1 << place, at(s)) for place, s in enumerate(seconds, 2))
+
+
 def refund(**changes):
     """Return a refund asked for at second 0; times are given in seconds, submissions as `sent`."""
     times = {
@@ -99,15 +104,16 @@ WHY = {
     "spoken of in words of no document": ({"unrecognised": True}, Why.IN_DOUBT),
     "pending": ({"sent": [0], "mask": PENDING}, Why.PENDING),
     "pending, never sent": ({"mask": PENDING}, Why.PENDING),
-    "success": ({"sent": [0], "mask": SUCCESS}, None),
-    "success, never sent": ({"mask": SUCCESS}, None),
-    "closed": ({"sent": [0], "mask": CLOSED}, None),
-    "refused": ({"sent": [0], "mask": REJECTED}, None),
+    "success": ({"sent": [0], "mask": SUCCESS}, Why.RECHECK),
+    "success, never sent": ({"mask": SUCCESS}, Why.RECHECK),
+    "closed": ({"sent": [0], "mask": CLOSED}, Why.RECHECK),
+    "refused": ({"sent": [0], "mask": REJECTED}, Why.RECHECK),
+    "success, decided by a person": ({"mask": SUCCESS, "resolution": RESOLVED}, None),
     "refused, to be confirmed": ({"sent": [0], "mask": REJECTED, "doubted_at": 5}, Why.HELD),
-    "refused, confirmed": ({"sent": [0], "mask": REJECTED, "doubted_at": 5, "confirmed_at": 6}, None),
+    "refused, confirmed": ({"sent": [0], "mask": REJECTED, "doubted_at": 5, "confirmed_at": 6}, Why.RECHECK),
     "refused, confirmed too early": ({"sent": [0], "mask": REJECTED, "doubted_at": 5, "confirmed_at": 5}, Why.HELD),
     "refused once of two": ({"sent": [0, 9], "mask": REJECTED, "refused_at": 10}, Why.HELD),
-    "refused, held until a report": ({"sent": [0], "mask": REJECTED, "unproven": True, "doubted_at": 5}, None),
+    "refused, held until a report": ({"sent": [0], "mask": REJECTED, "unproven": True, "doubted_at": 5}, Why.RECHECK),
     "decided by a person": ({"resolution": RESOLVED}, None),
     "sent, decided by a person": ({"sent": [0], "resolution": RESOLVED}, None),
     "pending, decided by a person": ({"mask": PENDING, "resolution": RESOLVED}, None),
@@ -188,7 +194,7 @@ NEXT = {
     "denied twice, too close": ({"sent": [0], "polls": 2, "polled_at": 159, "denied": [100, 159]}, {}, 161, LOOK_UP, (219, 225)),
     "denied twice, exhausted": ({"sent": [0], "polls": 2, "polled_at": 160, "denied": [100, 160], "exhausted": True}, {}, 161, LOOK_UP, (220, 226)),
     "denied twice, pending": ({"sent": [0], "polls": 2, "polled_at": 160, "denied": [100, 160], "mask": PENDING, "pending_at": 170}, {}, 171, LOOK_UP, (770, 830)),
-    "denied twice, success": ({"sent": [0], "polls": 2, "polled_at": 160, "denied": [100, 160], "mask": SUCCESS}, {}, 161, None, None),
+    "denied twice, success": ({"sent": [0], "polls": 2, "polled_at": 160, "denied": [100, 160], "mask": SUCCESS, "endings": ended(170)}, {}, 171, LOOK_UP, (86_570, 95_210)),
     "denied twice, decided": ({"sent": [0], "polls": 2, "polled_at": 160, "denied": [100, 160], "resolution": RESOLVED}, {}, 161, None, None),
     "pending at once": ({"sent": [0], "mask": PENDING, "pending_at": 1}, {}, 2, LOOK_UP, (40, 40)),
     "pending later": ({"sent": [0], "mask": PENDING, "pending_at": 100}, {}, 101, LOOK_UP, (700, 760)),
@@ -199,7 +205,15 @@ NEXT = {
     "never sent, spoken of, no look-up": ({"unrecognised": True}, BLIND | KEYED, 1, None, None),
     "held": ({"sent": [0], "mask": REJECTED, "doubted_at": 1}, {}, 2, LOOK_UP, (40, 40)),
     "held, no look-up": ({"sent": [0], "mask": REJECTED, "doubted_at": 1}, BLIND | KEYED, 2, None, None),
-    "settled": ({"sent": [0], "mask": SUCCESS}, {}, 1, None, None),
+    "settled": ({"sent": [0], "mask": SUCCESS, "endings": ended(5)}, {}, 6, LOOK_UP, (86_405, 95_045)),
+    "settled, nobody knows when": ({"sent": [5], "mask": SUCCESS}, {}, 6, LOOK_UP, (86_405, 95_045)),
+    "settled, the gateway wants rest": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "not_before": 100_000}, {}, 6, LOOK_UP, (100_000, 100_000)),
+    "settled, asked about before": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "polls": 1, "polled_at": 80_000}, {}, 80_001, LOOK_UP, (86_405, 95_045)),
+    "settled, asked about after a day": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "polls": 1, "polled_at": 96_000}, {}, 96_001, LOOK_UP, (604_805, 665_285)),
+    "settled, asked about after a week": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "polls": 2, "polled_at": 666_000}, {}, 666_001, None, None),
+    "settled, never to be asked about again": ({"sent": [0], "mask": SUCCESS, "endings": ended(5)}, {"recheck_s": ()}, 6, None, None),
+    "settled, no look-up": ({"sent": [0], "mask": SUCCESS, "endings": ended(5)}, BLIND | KEYED, 6, None, None),
+    "settled late by something new": ({"sent": [0], "mask": SUCCESS, "endings": ended(5, 100_000), "polls": 1, "polled_at": 96_000}, {}, 100_001, LOOK_UP, (186_400, 195_040)),
 }  # fmt: skip
 
 
@@ -349,12 +363,13 @@ def test_hurried_capabilities_are_divided_in_every_duration_and_nothing_else():
     )
     assert quick.in_doubt == full.in_doubt.hurried(10)
     assert quick.pending == full.pending.hurried(10)
+    assert quick.recheck_s == (8640, 60_480)
     changed = {
         name for name in Capabilities.__dataclass_fields__ if getattr(full, name) != getattr(quick, name)
     }
     assert changed == {
         "post_timeout_s", "poll_interval_s", "outcome_window_s", "key_retention_s",
-        "absence", "webhook_retry_s", "in_doubt", "pending",
+        "absence", "webhook_retry_s", "in_doubt", "pending", "recheck_s",
     }  # fmt: skip
     assert full.hurried(1) == full
 
@@ -454,10 +469,12 @@ def test_nothing_is_due_before_the_gateway_allows_it(found, can, now):
 
 @PROFILE
 @given(found=REFUNDS, can=CAPABILITIES, now=SECONDS)
-def test_what_is_settled_is_left_alone_and_nothing_else_but_what_needs_a_person(found, can, now):
+def test_what_was_decided_is_left_alone_and_what_has_an_outcome_is_only_asked_about(found, can, now):
     decided = next_contact(found, can, at(now))
-    if found.resolution is not None or (found.mask & OUTCOME_BITS and found.state is not State.FAILED):
+    if found.resolution is not None:
         assert decided is None
+    elif found.mask & OUTCOME_BITS:
+        assert decided is None or (decided.action, decided.why in {Why.RECHECK, Why.HELD}) == (LOOK_UP, True)
     elif found.mask == 0 and can.lookup_by_own_reference:
         assert decided is not None
 
@@ -486,6 +503,8 @@ def event_pool():
         (60, said(Signal.PENDING, Channel.WEBHOOK)),
         (40, said(Signal.REJECTED, Channel.API_RESPONSE, hold=Hold.UNTIL_QUERY)),
         (180, said(Signal.REJECTED, Channel.POLL)),
+        (190, said(Signal.FAILED, Channel.WEBHOOK)),
+        (90, said(Signal.FAILED, Channel.POLL)),
         (50, said(Signal.UNRECOGNISED, Channel.WEBHOOK)),
         (70, EvidenceMismatched(claimed=Signal.SUCCESS, fields=())),
     ]
@@ -506,6 +525,13 @@ def test_the_order_of_recording_changes_no_decision(data, can, now):
     assert next_contact(one, can, at(now)) == next_contact(other, can, at(now))
     assert exhausted(one, can, at(now)) == exhausted(other, can, at(now))
     assert query_allowed_at(one, can) == query_allowed_at(other, can)
+
+
+@pytest.mark.parametrize("chosen", [(10, 11), (12, 13), (10, 11, 12, 13)])
+def test_an_outcome_that_is_told_twice_is_asked_about_again_by_its_first_time(chosen):
+    pool = event_pool()
+    one, other = folded(pool[n] for n in chosen), folded(pool[n] for n in reversed(chosen))
+    assert next_contact(one, CAPS, at(200)) == next_contact(other, CAPS, at(200))
 
 
 # ---- planted faults: without a rule, the row about it is red
@@ -561,6 +587,8 @@ FAULTS = {
     "no schedule": ("_next_query", lambda *_: START, NEXT, next_is_right, "sent, asked about once"),
     "spread too far": ("spread", lambda wait_s, *_: timedelta(seconds=2 * wait_s), NEXT, next_is_right, "sent, asked about once"),
     "since it was asked for": ("_since", lambda found, _: found.requested_at, ENDED, ended_is_right, "pending, before its end"),
+    "outcomes are asked about at once": ("_next_recheck", lambda *_: START, NEXT, next_is_right, "settled"),
+    "outcomes are asked about for ever": ("_next_recheck", lambda *_: START, NEXT, next_is_right, "settled, asked about after a week"),
     "nothing is held": ("Hold", SimpleNamespace(UNTIL_QUERY=None), WHY, why_is_right, "refused, to be confirmed"),
 }  # fmt: skip
 

@@ -61,7 +61,7 @@ class Message:
             return min(int(text[:_MAX_DIGITS]), _MAX_RETRY_AFTER_S)
         try:
             until = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):  # a year of twenty digits is the latter
             return None
         wait = until.replace(tzinfo=until.tzinfo or UTC) - self.received_at
         return min(max(wait // timedelta(seconds=1), 0), _MAX_RETRY_AFTER_S)

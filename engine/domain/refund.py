@@ -87,7 +87,7 @@ class Refund:
         answered_at: when the gateway itself last answered a submission.
         refused_at: when an answer to a submission last refused it.
         pending_at: when the gateway first said that it holds the refund.
-        settled_at: when it last said something new about how the refund ended.
+        endings: what it said about how the refund ended (bit), and when it first said so.
         polls: how often the gateway was asked about it, answered or not; `polled_at`: when last.
         heard_at: when the gateway last told something when it was asked.
         not_before: the gateway wants to be left alone until then.
@@ -121,7 +121,7 @@ class Refund:
     answered_at: datetime | None = None
     refused_at: datetime | None = None
     pending_at: datetime | None = None
-    settled_at: datetime | None = None
+    endings: tuple[tuple[int, datetime], ...] = ()
     polls: int = 0
     polled_at: datetime | None = None
     heard_at: datetime | None = None
@@ -173,6 +173,11 @@ class Refund:
     def submitted_at(self) -> datetime | None:
         """When it was last sent, or was about to be."""
         return max((attempt.time for attempt in self.sent), default=None)
+
+    @property
+    def settled_at(self) -> datetime | None:
+        """When the gateway last said something new about how it ended, in whichever order that was recorded."""
+        return max((time for _, time in self.endings), default=None)
 
     @property
     def hold(self) -> Hold:
@@ -300,8 +305,11 @@ def _moments(refund: Refund, event: EvidenceRecorded, time: datetime) -> dict[st
             changed["heard_at"] = _later(refund.heard_at, time)
     if event.signal is Signal.PENDING:
         changed["pending_at"] = time if refund.pending_at is None else min(refund.pending_at, time)
-    if bit(event.signal) & ENDING_BITS & ~refund.mask:
-        changed["settled_at"] = _later(refund.settled_at, time)
+    ended = bit(event.signal) & ENDING_BITS
+    if ended:
+        first = dict(refund.endings)
+        first[ended] = min(first.get(ended, time), time)
+        changed["endings"] = tuple(sorted(first.items()))
     if event.signal is Signal.REJECTED and event.channel is Channel.API_RESPONSE:
         changed["refused_at"] = _later(refund.refused_at, time)
     return changed

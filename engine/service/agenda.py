@@ -51,14 +51,15 @@ class Agenda:
     def catch_up(self) -> None:
         """Take in what was appended since the last time, by whomever. Raises `StoreError`."""
         if self._read is None:
-            self._read = self._store.head()
+            read = self._store.head()
             changed = set(self._open_refunds())
         else:
-            changed = self._changed_since(self._read)
+            read, changed = self._changed_since(self._read)
         for refund_id in changed:
             self.plan(refund_id)
+        self._read = read  # last: should the store fail on the way, all of it is read again
 
-    def _changed_since(self, position: int) -> set[str]:
+    def _changed_since(self, position: int) -> tuple[int, set[str]]:
         changed: set[str] = set()
         head = self._store.head()
         while position < head:
@@ -70,8 +71,7 @@ class Agenda:
             except EventCorrupt as error:  # told of by whoever works on that refund; the others go on
                 self._log.error("event.corrupt", position=error.position, stream=error.stream)
                 position = error.position
-        self._read = position
-        return changed
+        return position, changed
 
     def _open_refunds(self) -> Iterator[str]:
         for state in State:
@@ -109,18 +109,20 @@ class Agenda:
     def take_due(self, now: datetime, wanted: Callable[[str, str], bool]) -> Iterator[tuple[str, str]]:
         """Yield refund and gateway of what is due and wanted; what is yielded is off the agenda."""
         unwanted = []
-        while self._heap and self._heap[0][0] <= now:
-            due_at, refund_id = heapq.heappop(self._heap)
-            planned = self._due.get(refund_id)
-            if planned is None or planned[0] != due_at:
-                continue  # it was planned anew since
-            if wanted(refund_id, planned[1]):
-                del self._due[refund_id]
-                yield refund_id, planned[1]
-            else:
-                unwanted.append((due_at, refund_id))
-        for entry in unwanted:
-            heapq.heappush(self._heap, entry)
+        try:
+            while self._heap and self._heap[0][0] <= now:
+                due_at, refund_id = heapq.heappop(self._heap)
+                planned = self._due.get(refund_id)
+                if planned is None or planned[0] != due_at:
+                    continue  # it was planned anew since
+                if wanted(refund_id, planned[1]):
+                    del self._due[refund_id]
+                    yield refund_id, planned[1]
+                else:
+                    unwanted.append((due_at, refund_id))
+        finally:
+            for entry in unwanted:
+                heapq.heappush(self._heap, entry)
 
     def is_due(self, refund_id: str, now: datetime) -> bool:
         """Tell whether something is to be done about a refund now."""

@@ -29,6 +29,7 @@ class Breaker:
         self._most_s = most_s
         self._failures = 0
         self._probing = False
+        self._rests_until: datetime | None = None
         self.open_until: datetime | None = None
         """The gateway is left alone until then; None: it is not."""
 
@@ -49,13 +50,27 @@ class Breaker:
             healthy: the gateway is there and takes requests.
             retry_after_s: how many seconds it wants to be left alone.
         """
+        if retry_after_s:
+            # What the gateway itself wants, no contact that was under way meanwhile takes back.
+            until = now + timedelta(seconds=retry_after_s)
+            self._rests_until = until if self._rests_until is None else max(self._rests_until, until)
+        begun_before = self.open_until is not None and now < self.open_until and self._failures >= FAILURES
+        if not healthy and begun_before:  # it tells nothing new, so that nothing is doubled
+            self.open_until = self._latest(self.open_until, now)
+            return
         self._probing = False
         self._failures = 0 if healthy else self._failures + 1
-        wait_s = retry_after_s or 0
+        opened_until = None
         if self._failures >= FAILURES:
             times = self._failures - FAILURES + 1
-            wait_s = max(wait_s, backoff_s(times, first_s=self._first_s, most_s=self._most_s))
-        self.open_until = now + timedelta(seconds=wait_s) if wait_s else None
+            opened_until = now + timedelta(
+                seconds=backoff_s(times, first_s=self._first_s, most_s=self._most_s)
+            )
+        self.open_until = self._latest(opened_until, now)
+
+    def _latest(self, opened_until: datetime | None, now: datetime) -> datetime | None:
+        moments = (opened_until, self._rests_until)
+        return max((moment for moment in moments if moment is not None and moment > now), default=None)
 
     def forget_probe(self) -> None:
         """Take back that somebody tries: nothing was contacted after all."""

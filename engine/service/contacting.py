@@ -70,6 +70,7 @@ class Contacted:
         http_status: of the answer.
         retry_after_s: how many seconds the gateway wants to be left alone.
         detail: what happened where no answer came.
+        tried: False where it did not come to a contact, which says nothing about the gateway.
     """
 
     gateway: str
@@ -79,6 +80,7 @@ class Contacted:
     http_status: int | None = None
     retry_after_s: int | None = None
     detail: str = ""
+    tried: bool = True
 
     @property
     def healthy(self) -> bool:
@@ -218,7 +220,8 @@ class Contactor:
         except (InvalidInput, ResendRefused, OverRefund) as error:
             # Nobody called who could correct it: it is noted where people look, and tried again ever more rarely.
             phase: Phase = "poll" if action is Action.LOOK_UP else "submit"
-            return self._failed(gateway, refund.refund_id, phase, NoAnswer("not_sent", str(error)))
+            failed = NoAnswer("not_sent", str(error))
+            return self._failed(gateway, refund.refund_id, phase, failed, tried=False)
 
     # ---- one at a time
 
@@ -306,7 +309,7 @@ class Contactor:
         """Append what came back, to a submission where there is an intent, else to a query."""
         phase: Phase = "poll" if intent is None else "submit"
         if isinstance(answer, NoAnswer):
-            return self._failed(gateway, refund_id, phase, answer, intent=intent)
+            return self._failed(gateway, refund_id, phase, answer, intent=intent, tried=answer is not _LATE)
         message = as_message(request, self._clock(), answer)
         channel = Channel.POLL if intent is None else Channel.API_RESPONSE
         try:
@@ -335,6 +338,7 @@ class Contactor:
         *,
         intent: str | None = None,
         http_status: int | None = None,
+        tried: bool = True,
     ) -> Contacted:
         """Append that no answer came: a fact about the way to the gateway, and none about the refund."""
         event = ContactFailed(
@@ -353,6 +357,7 @@ class Contactor:
                 outcome=failed.failure,
                 http_status=http_status,
                 detail=event.detail or "",
+                tried=tried,
             )
         )
 

@@ -154,28 +154,42 @@ class Worker:
             self._changed.notify_all()
 
     def _take_finished(self) -> None:
-        with self._changed:
-            finished, self._finished = self._finished, []
-        for refund_id, gateway, result in finished:
+        while True:
+            with self._changed:
+                if not self._finished:
+                    return
+                refund_id, gateway, result = self._finished.pop(0)
             del self._under_way[refund_id]
+            self._put_off(
+                refund_id, gateway
+            )  # should the store fail before it is planned anew, it comes back
             if isinstance(result, Exception):
                 self._fail(refund_id, gateway, result)
             elif result is None:
                 self._nothing_done(refund_id, gateway)
             else:
                 self._report.contacts[gateway, result.phase, result.outcome] += 1
-                self._breakers[gateway].note(
-                    self._clock(), healthy=result.healthy, retry_after_s=result.retry_after_s
-                )
+                self._note(gateway, result)
                 self._agenda.plan(refund_id)
+
+    def _note(self, gateway: str, result: Contacted) -> None:
+        if result.tried:
+            self._breakers[gateway].note(
+                self._clock(), healthy=result.healthy, retry_after_s=result.retry_after_s
+            )
+        else:
+            self._breakers[gateway].forget_probe()
+
+    def _put_off(self, refund_id: str, gateway: str) -> None:
+        wait_s = self._gateways[gateway].capabilities.poll_interval_s
+        self._agenda.put_off(refund_id, gateway, self._clock() + timedelta(seconds=wait_s))
 
     def _nothing_done(self, refund_id: str, gateway: str) -> None:
         """Come back to a refund that another worker is at, or that waits for another one of its payment."""
         self._breakers[gateway].forget_probe()
         self._agenda.plan(refund_id)
         if self._agenda.is_due(refund_id, self._clock()):
-            wait_s = self._gateways[gateway].capabilities.poll_interval_s
-            self._agenda.put_off(refund_id, gateway, self._clock() + timedelta(seconds=wait_s))
+            self._put_off(refund_id, gateway)
 
     def _fail(self, refund_id: str, gateway: str, error: Exception) -> None:
         self._breakers[gateway].forget_probe()
@@ -184,10 +198,7 @@ class Worker:
             return
         level = self._log.warning if isinstance(error, StoreError) else self._log.error
         level("work.failed", refund_id=refund_id, gateway=gateway, **named(error))
-        if isinstance(error, StoreError):
-            wait_s = self._gateways[gateway].capabilities.poll_interval_s
-            self._agenda.put_off(refund_id, gateway, self._clock() + timedelta(seconds=wait_s))
-        else:  # a damaged log, an adapter that breaks: the others go on
+        if not isinstance(error, StoreError):  # a damaged log, an adapter that breaks: the others go on
             self._agenda.set_aside(refund_id, gateway)
 
     # ---- between two rounds

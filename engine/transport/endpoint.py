@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from ..errors import InvalidSetting
 
 MAX_ANSWER: Final = 1024 * 1024
 """Bytes of an answer's body; of a longer one the outcome is unknown."""
+_PLAIN: Final = re.compile(r"[!-\[\]-~]+")
+"""No space, no control character, no backslash: what reads a URL reads those in more than one way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +52,6 @@ class Endpoint:
         proxy = None if self.proxy is None else "****"
         return f"Endpoint(base_url={self.base_url!r}, proxy={proxy!r}, ca_file={self.ca_file!r})"
 
-    def url(self, target: str) -> str:
-        """Return the whole URL of a request's target."""
-        return self.base_url.rstrip("/") + target
-
 
 def is_loopback(host: str) -> bool:
     """Tell whether a host name or address is this machine itself."""
@@ -70,9 +69,9 @@ def _check_url(name: str, url: str, *, secure: bool) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise InvalidSetting(name, "it is no URL") from None
-    if parts.scheme not in {"http", "https"} or not host or not url.isascii() or not url.isprintable():
+    if parts.scheme not in {"http", "https"} or not host or not _PLAIN.fullmatch(url):
         raise InvalidSetting(name, "a URL that starts with https:// is needed")
-    if parts.query or parts.fragment:
+    if "?" in url or "#" in url:
         raise InvalidSetting(name, "it has no query and no fragment")
     if secure and (parts.username is not None or parts.password is not None):
         raise InvalidSetting(name, "no user and no password may stand in it")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -21,16 +23,13 @@ from .exchange import Broken, Exchange
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import httpcore
+
     from ..domain.events import Failure
     from ..domain.message import HttpRequest
     from ..ports.transport import Answer
     from .endpoint import Endpoint
 
-_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-"""Raised before the first byte of a request is written: the connection, its TLS or the proxy's tunnel did not come up.
-
-Source: HTTPX, Exceptions (read 2026-11-21).
-"""
 _TIMEOUT: Final[Failure] = "timeout"
 _HTTP_ERROR: Final[Failure] = "http_error"
 _HEADERS: Final = {
@@ -78,9 +77,14 @@ class HttpTransport:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.asend(gateway, request, timeout_s=timeout_s))
+            return self._run(gateway, request, timeout_s)
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(asyncio.run, self.asend(gateway, request, timeout_s=timeout_s)).result()
+            return pool.submit(self._run, gateway, request, timeout_s).result()
+
+    def _run(self, gateway: str, request: HttpRequest, timeout_s: int) -> Answer | NoAnswer:
+        with asyncio.Runner() as runner:
+            runner.get_loop().set_default_executor(_NameLookup(1))
+            return runner.run(self.asend(gateway, request, timeout_s=timeout_s))
 
     async def asend(self, gateway: str, request: HttpRequest, *, timeout_s: int) -> Answer | NoAnswer:
         """Do the same without blocking the event loop."""
@@ -93,48 +97,83 @@ class HttpTransport:
             async with asyncio.timeout(timeout_s):
                 await self._exchanged(gateway, endpoint, request, exchange, sent)
             return exchange.answer()
-        except _NOT_SENT as error:
-            return NoAnswer("not_sent", _named(error))
-        except (TimeoutError, httpx.TimeoutException):
+        except TimeoutError:
             what, failure = f"nothing whole within {timeout_s} s", _TIMEOUT
-        except (Broken, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (Broken, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             what, failure = _named(error), _HTTP_ERROR
+        # No kind of error says so: all that counts is whether the first byte was about to leave.
         return exchange.broken(failure, what) if sent.begun else NoAnswer("not_sent", what)
 
     async def _exchanged(
         self, gateway: str, endpoint: Endpoint, request: HttpRequest, exchange: Exchange, sent: _Sent
     ) -> None:
-        timeout = httpx.Timeout(None, connect=endpoint.connect_timeout_s)
-        # What is signed goes over the wire as it is: httpx would write some characters of a path in its own way.
-        target = httpx.URL(endpoint.base_url).path.rstrip("/") + request.target
-        async with (
-            httpx.AsyncClient(
-                verify=self._trust[gateway], proxy=endpoint.proxy, trust_env=False, timeout=timeout
-            ) as client,
-            client.stream(
+        headers = httpx.Headers(_HEADERS)
+        headers.update(request.headers)
+        async with httpx.AsyncClient(
+            verify=self._trust[gateway],
+            proxy=endpoint.proxy,
+            trust_env=False,
+            timeout=httpx.Timeout(None, connect=endpoint.connect_timeout_s),
+            follow_redirects=False,
+        ) as client:
+            prepared = client.build_request(
                 request.method,
-                endpoint.url(request.target),
-                headers={**_HEADERS, **request.headers},
+                endpoint.base_url,
+                headers=headers,
                 content=request.body or None,
-                follow_redirects=False,
-                extensions={"trace": sent.trace, "target": target.encode("ascii")},
-            ) as response,
-        ):
-            exchange.began(response.status_code, response.headers.multi_items())
-            async for part in response.aiter_raw():
-                exchange.received(part)
+                extensions={"trace": sent.trace},
+            )
+            prepared.url = _ExactUrl(endpoint.base_url, request.target)
+            try:
+                async with aclosing(await client.send(prepared, stream=True)) as response:
+                    exchange.began(response.status_code, response.headers.multi_items())
+                    async for part in response.aiter_raw():
+                        exchange.received(part)
+            finally:
+                await sent.close()
+
+
+class _ExactUrl(httpx.URL):
+    """A URL whose target goes over the wire as it was signed; httpx would write some characters in its own way.
+
+    Its extension "target" does the same, but for the proxy's CONNECT too, which then names no host.
+    """
+
+    def __init__(self, base_url: str, target: str) -> None:
+        super().__init__(base_url)
+        self._target = (urlsplit(base_url).path.rstrip("/") + target).encode("ascii")
+
+    @property
+    def raw_path(self) -> bytes:
+        return self._target
+
+
+class _NameLookup(ThreadPoolExecutor):
+    """Looks up a name; where that takes too long, nobody waits for it."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        super().shutdown(wait=False, cancel_futures=True)
 
 
 class _Sent:
-    """Notes whether the first byte of a request was about to leave."""
+    """Notes whether the first byte of a request was about to leave, and on which connection."""
 
     def __init__(self) -> None:
         self.begun = False
+        self._stream: httpcore.AsyncNetworkStream | None = None
 
-    async def trace(self, name: str, _info: object) -> None:
+    async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Take one of the events that httpcore traces. Source: HTTPX, Extensions, "trace" (read 2026-11-21)."""
-        if name.endswith("send_request_headers.started"):
+        # A proxy is asked for a tunnel first: nothing of the request is in that.
+        if name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
             self.begun = True
+        elif name.endswith("connect_tcp.complete"):
+            self._stream = info["return_value"]
+
+    async def close(self) -> None:
+        """Close the connection: httpcore does not, where the time is over before its TLS is up."""
+        if self._stream is not None:
+            await self._stream.aclose()
 
 
 def _trust(name: str, endpoint: Endpoint) -> ssl.SSLContext:
@@ -148,11 +187,16 @@ def _trust(name: str, endpoint: Endpoint) -> ssl.SSLContext:
 
 
 def _named(error: Exception) -> str:
-    """Return an error in words; httpx's own hold addresses and reasons, never headers or bodies."""
-    if isinstance(error, ValueError):  # Python's own, which quote what they stumble over
-        return type(error).__name__
+    """Return an error in words, without what it quotes: an answer may repeat the request, a header may be a secret."""
     text = str(error)
+    if isinstance(error, httpx.LocalProtocolError | ValueError):
+        text = ""
+    elif isinstance(error, httpx.RemoteProtocolError):
+        text = text.partition(":")[0]
+    elif isinstance(error, httpx.ProxyError):
+        text = text[:_STATUS_DIGITS]
     return f"{type(error).__name__}: {text}"[:_MAX_DETAIL] if text else type(error).__name__
 
 
+_STATUS_DIGITS: Final = 3
 _MAX_DETAIL: Final = 200

@@ -230,9 +230,12 @@ def test_a_date_after_which_to_ask_again_is_obeyed_too(clock):
         ("soon", None),
         ("", None),
         ("٣", None),
+        ("Sat, 21 Nov 99999999999999999999 12:10:00 GMT", None),
+        ("Sat, 21 Nov 2026 12:10:00 +99999999999999999999", None),
+        ("Sat, 31 Dec 9999 23:59:59 -2359", 86_400),
     ],
 )
-def test_a_wish_to_be_left_alone_is_whole_seconds_a_day_at_most(clock, text, seconds):
+def test_a_wish_to_be_left_alone_is_whole_seconds_or_a_date_a_day_at_most(clock, text, seconds):
     message = Message(body=b"", received_at=clock(), headers={"retry-after": text})
     assert message.retry_after_s() == seconds
 

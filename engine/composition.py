@@ -6,20 +6,24 @@ import os
 import re
 import stat
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from .errors import InvalidSetting
 from .service.observing import ObservedStore
 from .service.views import VIEWS
+from .transport.endpoint import Endpoint, is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from .ports import EventStore, Gateway, Transport
+    from ..adapters import SigningKey
+    from .ports import Capabilities, EventStore, Gateway, Transport
     from .service.observing import AppendHook
-    from .transport.endpoint import Endpoint
+    from .setting_values import Secret
+    from .settings import BbmslSettings, GatewaySettings, KeyedSettings, Section, Settings
 
 
 def system_clock() -> datetime:
@@ -108,12 +112,14 @@ KEY_VARIABLES: Final[Mapping[str, str]] = {
 }
 """Each gateway's environment variable for its key; the same with `_FILE` behind it names a file that holds the key."""
 _MAX_KEY_FILE: Final = 64 * 1024
+_LEAST_TIMEOUT_S: Final[Mapping[str, int]] = {"evocloud": 45, "evonet": 45}
+"""How long the documents tell a merchant to wait for an answer, at least."""
+
+Warn = Callable[[str], None]
 
 
-def gateways_from_environment(
-    environ: Mapping[str, str], *, warn: Callable[[str], None]
-) -> Sequence[Gateway]:
-    """Return every adapter, with the keys that environment variables or the files they name hold.
+def gateways_from_environment(environ: Mapping[str, str], *, warn: Warn) -> Sequence[Gateway]:
+    """Return every adapter, with the keys that `KEY_VARIABLES` or the files they name hold, and nothing else.
 
     Args:
         environ: the environment; `KEY_VARIABLES` says what is looked up in it.
@@ -122,22 +128,161 @@ def gateways_from_environment(
     Raises:
         InvalidSetting: a key is blank, given twice or no key, or its file cannot be read; its text is never shown.
     """
-    from ..adapters import Bbmsl, Easylink, Evocloud, Evonet, SigningKey  # noqa: PLC0415 - as above
+    from .settings import Settings  # noqa: PLC0415 - pydantic-settings is loaded only where something is configured
 
-    def keys(gateway: str) -> list[SigningKey]:
-        variable = KEY_VARIABLES[gateway]
-        secret = _secret(environ, variable, warn)
-        return [] if secret is None else [SigningKey(variable, secret)]
+    return configured_gateways(Settings(), environ, warn=warn)
 
-    return (
-        Evocloud(keys=keys("evocloud")),
-        Evonet(keys=keys("evonet")),
-        Bbmsl(private_key_pem=_secret(environ, KEY_VARIABLES["bbmsl"], warn)),
-        Easylink(keys=keys("easylink")),
+
+def configured_gateways(
+    settings: Settings, environ: Mapping[str, str], *, warn: Warn, with_keys: bool = True
+) -> Sequence[Gateway]:
+    """Return every adapter as configured; one without a section reads messages only.
+
+    Args:
+        settings: what was read.
+        environ: holds the keys that the settings or `KEY_VARIABLES` name; the latter stand above the former.
+        warn: called with a sentence about each key file that everybody can read.
+        with_keys: whether keys are looked up; without them every message stays unverified and nothing is signed.
+
+    Raises:
+        InvalidSetting: a key or another setting that cannot be used, by its dotted name; no value is shown.
+    """
+    return tuple(
+        configured_gateway(name, settings, environ, warn=warn, with_keys=with_keys) for name in KEY_VARIABLES
     )
 
 
-def _secret(environ: Mapping[str, str], variable: str, warn: Callable[[str], None]) -> str | None:
+def configured_gateway(
+    name: str, settings: Settings, environ: Mapping[str, str], *, warn: Warn, with_keys: bool = True
+) -> Gateway:
+    """Return one adapter as configured; arguments and errors are those of `configured_gateways`."""
+    from ..adapters import Bbmsl, Easylink, Evocloud, Evonet  # noqa: PLC0415 - joined here, and only when asked for
+
+    kinds: tuple[Any, ...] = (Evocloud, Evonet, Bbmsl, Easylink)
+    kind = next(kind for kind in kinds if kind.name == name)
+    section: Any = getattr(settings.gateways, name)
+    given: dict[str, Any] = {
+        key: value for key in section.ADAPTER if (value := getattr(section, key)) is not None
+    }
+    given["capabilities"] = _capabilities(name, kind.capabilities, section)
+    with _named(name):
+        if with_keys and kind is Bbmsl:
+            given["private_key_pem"] = _private_key(section, environ, warn)
+        elif with_keys:
+            given["keys"] = _keys(name, section, environ, warn)
+        made: Gateway = kind(**given)
+    return made
+
+
+def configured_endpoints(settings: Settings) -> dict[str, Endpoint]:
+    """Return where each gateway is that has a base_url.
+
+    Raises:
+        InvalidSetting: a URL that cannot be used.
+    """
+    found = {}
+    for name in KEY_VARIABLES:
+        section: GatewaySettings = getattr(settings.gateways, name)
+        if section.base_url is None:
+            continue
+        with _named(name):
+            found[name] = Endpoint(
+                base_url=section.base_url,
+                notify_url=section.notify_url,
+                proxy=None if section.proxy is None else section.proxy.get_secret_value(),
+                ca_file=section.ca_file,
+                connect_timeout_s=section.connect_timeout_s,
+            )
+    return found
+
+
+@contextmanager
+def _named(gateway: str) -> Iterator[None]:
+    """Put the section before the name of a setting that an adapter or an endpoint refuses."""
+    try:
+        yield
+    except InvalidSetting as error:
+        if error.name.startswith(("REFOLD_", "gateways.")):
+            raise
+        name = error.name.replace("private_key_pem", "private_key")
+        raise InvalidSetting(f"gateways.{gateway}.{name}", error.reason) from None
+
+
+def _capabilities(gateway: str, documented: Capabilities, section: GatewaySettings) -> Capabilities:
+    changes: dict[str, Any] = {
+        name: value for name in section.TIMES if (value := getattr(section, name)) is not None
+    }
+    least = _LEAST_TIMEOUT_S.get(gateway, 1)
+    if changes.get("post_timeout_s", least) < least and not _is_local(section.base_url):
+        raise InvalidSetting(
+            f"gateways.{gateway}.post_timeout_s",
+            f"{gateway} documents that an answer may take {least} s, and whoever stops waiting earlier does not know"
+            f" what became of the money; leave it out, or write {least} or more (less is for loopback addresses only)",
+        )
+    return replace(documented, **changes)
+
+
+def _is_local(url: str | None) -> bool:
+    try:
+        return is_loopback(urlsplit(url or "").hostname or "")
+    except ValueError:
+        return False
+
+
+def _keys(
+    gateway: str, section: KeyedSettings, environ: Mapping[str, str], warn: Warn
+) -> Sequence[SigningKey]:
+    from ..adapters import SigningKey  # noqa: PLC0415 - as above
+
+    variable = KEY_VARIABLES[gateway]
+    secret = _secret(environ, variable, warn)
+    if secret is None:
+        return [
+            SigningKey(
+                key.id,
+                _found(f"gateways.{gateway}.keys[{index}].secret", _places(key, "secret"), environ, warn),
+                key.expires_at,
+            )
+            for index, key in enumerate(section.keys)
+        ]
+    other = f"REFOLD_GATEWAYS__{gateway.upper()}__KEYS"
+    if other in environ:
+        raise InvalidSetting(variable, f"{other} is set too; set one of the two")
+    return [SigningKey(variable, secret)]
+
+
+def _private_key(section: BbmslSettings, environ: Mapping[str, str], warn: Warn) -> str | None:
+    own = _secret(environ, KEY_VARIABLES["bbmsl"], warn)
+    places = _places(section, "private_key")
+    if own is not None or places == (None, None, None):
+        return own
+    return _found("gateways.bbmsl.private_key", places, environ, warn)
+
+
+def _places(section: Section, name: str) -> tuple[str | None, str | None, str | None]:
+    """Return a secret as it stands in the settings, the file that holds it, and the variable that does."""
+    inline: Secret | None = getattr(section, name)
+    text = None if inline is None else inline.get_secret_value()
+    return text, getattr(section, f"{name}_file"), getattr(section, f"{name}_env")
+
+
+def _found(
+    name: str, places: tuple[str | None, str | None, str | None], environ: Mapping[str, str], warn: Warn
+) -> str:
+    secret, file, variable = places
+    if file is not None:
+        name, secret = f"{name}_file", _content(f"{name}_file", file, warn)
+    elif variable is not None:
+        # The variable is not named: who mistakes this key for the other one has put the secret itself there.
+        name, secret = f"{name}_env", environ.get(variable)
+        if secret is None:
+            raise InvalidSetting(name, "the environment variable it names is not set; set it, or name a file")
+    if secret is None or not secret.strip():
+        raise InvalidSetting(name, "the key is blank; give it as the gateway gave it, or leave it out")
+    return secret
+
+
+def _secret(environ: Mapping[str, str], variable: str, warn: Warn) -> str | None:
     given, file = environ.get(variable), environ.get(f"{variable}_FILE")
     if given is not None and file is not None:
         raise InvalidSetting(variable, f"{variable}_FILE is set too; set one of the two")
@@ -150,7 +295,7 @@ def _secret(environ: Mapping[str, str], variable: str, warn: Callable[[str], Non
     return secret
 
 
-def _content(name: str, path: str, warn: Callable[[str], None]) -> str:
+def _content(name: str, path: str, warn: Warn) -> str:
     # The path is not shown: who mistakes this variable for the other one has put the key itself there.
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - the name may be that of a pipe, such as /dev/fd/3

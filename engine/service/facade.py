@@ -99,7 +99,7 @@ class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
             self.replay()
 
     @classmethod
-    def open(
+    def open(  # noqa: D417 - arguments that belong together share a line
         cls,
         url: str,
         *,

@@ -79,7 +79,8 @@ def read_settings(path: str | os.PathLike[str] | None, environ: Mapping[str, str
             return (_Environment(settings_cls, environ), *file)
 
     try:
-        return Read()
+        found = Read()
+        return Settings.model_construct(**{name: getattr(found, name) for name in Settings.model_fields})
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
     # Outside of the handler, so that nothing that held a value hangs on to the error.

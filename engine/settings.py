@@ -281,7 +281,3 @@ class Settings(BaseSettings):
         return tuple(
             name for name in Gateways.model_fields if getattr(self.gateways, name).base_url is not None
         )
-
-    def __repr_name__(self) -> str:
-        """Return the same name whatever it was read by."""
-        return "Settings"

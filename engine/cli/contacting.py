@@ -25,7 +25,10 @@ _RefundIds = Annotated[
 
 
 def submit(context: typer.Context, refund_ids: _RefundIds, as_json: AsJson = False, db: Db = None) -> None:
-    """Send refunds to their gateways now; one that may have been sent already is looked up first."""
+    """Send refunds to their gateways now; one that may have been sent already is looked up first.
+
+    Exit code 1 says that a gateway did not answer as it should: the refund is kept, `refold work` goes on with it.
+    """
     _each(context, refund_ids, db, lambda engine, refund_id: engine.submit(refund_id), as_json=as_json)
 
 
@@ -46,7 +49,13 @@ def _each(
     current = session(context)
     views: list[RefundView] = []
     worst = 0
-    with current.contacting(db, on_contact=lambda told: tell_trouble(told, current.output)) as engine:
+
+    def told(contacted: Contacted) -> None:
+        nonlocal worst
+        tell_trouble(contacted, current.output)
+        worst = max(worst, 0 if contacted.healthy else 1)
+
+    with current.contacting(db, on_contact=told) as engine:
         for refund_id in refund_ids:
             try:
                 views.append(contact(engine, refund_id))

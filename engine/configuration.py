@@ -179,6 +179,8 @@ class _Environment(Source):
                 if key in Settings.model_fields:
                     raise InvalidSetting(name, f"it names a table; {name}{BETWEEN}… names one of its keys")
                 continue
+            if name != name.upper():
+                raise InvalidSetting(name, "the names of variables are written in capitals")
             table = found
             for part in tables:
                 inner = table.setdefault(part, {})

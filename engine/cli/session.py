@@ -13,11 +13,10 @@ import structlog
 import typer
 
 from ..composition import configured_gateways
-from ..configuration import find_file, read_settings, store_url
+from ..configuration import STORE_VARIABLE, find_file, read_settings, store_url
 from ..errors import StoreReadOnly
 from ..opening import OpenOptions, configured_url, open_configured, store_options
 from ..service.facade import RefundEngine
-from ..settings import Settings
 from .output import Output
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..service.contacting import Contacted
     from ..service.observing import AppendHook
+    from ..settings import Settings
 
 Db = Annotated[
     str | None,
@@ -65,8 +65,9 @@ class Session:
         return self._settings
 
     def forget_configuration(self) -> None:
-        """Go on with the defaults where what is configured cannot be read."""
-        self._settings = Settings()
+        """Go on with the defaults and REFOLD_DB where what is configured cannot be read."""
+        kept = {name: text for name, text in os.environ.items() if name == STORE_VARIABLE}
+        self._settings = read_settings(None, kept)
 
     def store_url(self, db: str | None) -> str:
         """Return the store's URL: the command's own `--db`, the one before it, the configured one, or the default."""

@@ -253,7 +253,7 @@ def test_doctor_contacts_no_gateway(run, configured, gateway, store):
 
 def test_doctor_goes_on_with_the_store_where_the_configuration_cannot_be_read(run, toml, store):
     toml("x = ")
-    told = run("doctor", "--db", store)
+    told = run("doctor", env={"REFOLD_DB": str(store)})
     assert "checked as if there were none" in said(told)
     assert "every refund's row is what its log says" in said(told)
 

@@ -252,6 +252,7 @@ def test_several_mistakes_are_counted(read):
             "work.concurency (REFOLD_WORK__CONCURENCY): there is no such key",
         ),
         ({"REFOLD_WROK__CONCURRENCY": CANARY}, "wrok: there is no such key"),
+        ({"REFOLD_Work__concurrency": CANARY}, "REFOLD_Work__concurrency: the names of variables"),
         ({"REFOLD_WORK": CANARY}, "REFOLD_WORK: it names a table"),
         ({"REFOLD_GATEWAYS__EVONET__KEYS": CANARY}, "keys (REFOLD_GATEWAYS__EVONET__KEYS): a JSON array"),
         ({"REFOLD_GATEWAYS__EVONET__KEYS": f'["{CANARY}"]'}, "keys[0] (REFOLD_GATEWAYS__EVONET__KEYS)"),

@@ -113,7 +113,7 @@ def test_a_signal_lets_what_is_under_way_finish_and_begins_nothing_else(
         try:
             assert gateway.arrived.wait(60)
             process.send_signal(number)
-            while is_pending(process, number):
+            while process.poll() is None and is_pending(process, number):
                 pass
             assert process.poll() is None
             gateway.may_answer.set()

@@ -7,6 +7,7 @@ from .domain.message import Channel, Message
 from .domain.money import Money
 from .domain.signals import Signal, State
 from .errors import RefoldError
+from .opening import open_configured
 from .service.contacting import Contacted
 from .service.facade import RefundEngine
 from .service.importing import IngestReport
@@ -36,4 +37,5 @@ __all__ = [
     "State",
     "WebhookReply",
     "WorkReport",
+    "open_configured",
 ]

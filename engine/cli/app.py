@@ -11,21 +11,29 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from typer.core import TyperGroup
 
-from ..errors import CorruptLog, InvalidInput, NotFound, RefoldError, Refused, StoreError, Unauthentic
-from . import auditing, deciding, demo, doctor, importing, reading, reference, serving, simulating
+from ..errors import RefoldError
+from . import (
+    asking,
+    auditing,
+    contacting,
+    deciding,
+    demo,
+    doctor,
+    importing,
+    reading,
+    reference,
+    serving,
+    simulating,
+    working,
+)
+from .exits import EXIT_CODES, exit_code
 from .session import LogLevel, Session, configure_logs, session
 
 if TYPE_CHECKING:
     from typing import Any
 
-EXIT_CODES: Final[tuple[tuple[type[RefoldError], int], ...]] = (
-    (NotFound, 1),
-    (Unauthentic, 1),
-    (InvalidInput, 2),
-    (StoreError, 3),
-    (Refused, 4),
-    (CorruptLog, 5),
-)
+__all__ = ["EXIT_CODES", "app", "exit_code", "main"]
+
 _INTERRUPTED: Final = 130
 _PIPE_CLOSED: Final = 141
 
@@ -55,11 +63,6 @@ class _Commands(TyperGroup):
                 f"{error.strerror}: {error.filename}" if error.filename else error.strerror
             )
             raise typer.Exit(1) from None
-
-
-def exit_code(error: RefoldError) -> int:
-    """Return the exit code of an error."""
-    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
 
 
 def _forget_standard_output() -> None:
@@ -99,7 +102,16 @@ def root(
             "--db",
             metavar="URL",
             help="The store: a file's path, or a URL such as sqlite:///refunds.db. Also after the command, or as"
-            " REFOLD_DB; by default refold.db in this folder.",
+            " REFOLD_DB or in refold.toml; by default refold.db in this folder.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            metavar="PATH",
+            help="The configuration. Also as REFOLD_CONFIG; by default refold.toml in this folder, if there is one.",
             show_default=False,
         ),
     ] = None,
@@ -113,11 +125,16 @@ def root(
 
     New here? `refold demo` shows all of it in a minute and leaves nothing behind.
     """
-    context.obj = Session(db=db)
+    context.obj = Session(db=db, config=config)
     configure_logs(log_level, context.obj.output)
 
 
 app.command("demo")(demo.demo)
+app.command("register")(asking.register)
+app.command("request")(asking.request)
+app.command("submit")(contacting.submit)
+app.command("poll")(contacting.poll)
+app.command("work")(working.work)
 app.command("ingest")(importing.ingest)
 app.command("list")(reading.list_refunds)
 app.command("show")(reading.show)

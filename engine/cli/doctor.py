@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import sqlite3
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
@@ -14,9 +13,11 @@ import typer
 from rich.text import Text
 
 from ..audit.agreement import disagreements
-from ..composition import KEY_VARIABLES, all_gateways, gateways_from_environment
-from ..errors import CorruptLog, InvalidSetting, StoreError, StoreReadOnly
+from ..errors import CorruptLog, StoreError, StoreReadOnly
+from ..opening import store_options
 from ..service.facade import RefundEngine
+from .checking import configuration_findings
+from .findings import CORRUPT, OK, UNAVAILABLE, WARNING, Finding
 from .output import PROSE, wrapped
 from .session import AsJson, Db, Session, session
 
@@ -31,6 +32,7 @@ _LIBRARIES: Final = (
     "sqlite-utils",
     "structlog",
     "iso4217",
+    "pydantic-settings",
     "typer",
     "rich",
     "cryptography",
@@ -41,25 +43,15 @@ _NAMED: Final = 5
 """Damaged refunds that are named; the others are counted."""
 _LABEL: Final = 13
 
-OK: Final = "ok"
-WARNING: Final = "warning"
-UNAVAILABLE: Final = "unavailable"
-CORRUPT: Final = "corrupt"
 _EXIT_CODES: Final = {OK: 0, WARNING: 1, UNAVAILABLE: 3, CORRUPT: 5}
 _STYLES: Final = {OK: "green", WARNING: "yellow", UNAVAILABLE: "bold red", CORRUPT: "bold red"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    level: str
-    says: str
-
-
 def doctor(context: typer.Context, as_json: AsJson = False, db: Db = None) -> None:
-    """Check versions, keys, and the store: its durability, its schema, and that its tables agree with its log."""
+    """Check versions, the configuration, keys, and the store: its durability, and that its tables agree with its log.
+
+    No gateway is contacted.
+    """
     current = session(context)
     worst = 0
     found: list[Finding] = []
@@ -86,7 +78,7 @@ def _findings(current: Session, db: str | None) -> Iterator[Finding]:
     yield Finding("python", OK, f"{platform.python_implementation()} {platform.python_version()}")
     yield Finding("libraries", OK, ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
     yield _sqlite(sqlite3.sqlite_version)
-    yield from _keys()
+    yield from configuration_findings(current)
     yield from _store(current, db)
 
 
@@ -116,30 +108,14 @@ def _sqlite(found: str) -> Finding:
     )
 
 
-def _keys() -> Iterator[Finding]:
-    warnings: list[str] = []
-    try:
-        gateways = gateways_from_environment(os.environ, warn=warnings.append)
-    except InvalidSetting as error:
-        yield Finding("keys", WARNING, str(error))
-        gateways = all_gateways()
-    yield from (Finding("keys", WARNING, warning) for warning in warnings)
-    for gateway in gateways:
-        variable = KEY_VARIABLES[gateway.name]
-        key = (
-            "****" if gateway.secrets else f"none, signatures stay unverified ({variable} or {variable}_FILE)"
-        )
-        yield Finding(f"key of {gateway.name}", OK, key)
-
-
 def _store(current: Session, db: str | None) -> Iterator[Finding]:
     try:
-        url = current.store_url(db)
+        url, options = current.store_url(db), store_options(current.settings)
         try:
-            engine = RefundEngine.open(url, gateways=(), create=False)
+            engine = RefundEngine.open(url, gateways=(), create=False, **options)
         except StoreReadOnly as error:
             yield Finding("store", WARNING, f"{error}; its durability cannot be read back")
-            engine = RefundEngine.open(url, gateways=(), create=False, read_only=True)
+            engine = RefundEngine.open(url, gateways=(), create=False, read_only=True, **options)
         with engine:
             described = engine.store.describe()
             yield Finding("store", OK, ", ".join(f"{name} {value}" for name, value in described.items()))

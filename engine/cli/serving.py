@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..ports import Gateway
     from ..service.facade import RefundEngine
     from ..service.observing import AppendHook
+    from ..settings import WebhookSettings
     from .output import Output
 
 _BACKLOG: Final = 256
@@ -26,10 +27,19 @@ _MAX_PORT: Final = 65_535
 
 def serve(
     context: typer.Context,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str | None,
+        typer.Option(help="The address to listen on; else as configured, or 127.0.0.1.", show_default=False),
+    ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=_MAX_PORT, help="The port to listen on; 0 takes a free one.")
-    ] = 8080,
+        int | None,
+        typer.Option(
+            min=0,
+            max=_MAX_PORT,
+            help="The port to listen on, 0 takes a free one; else as configured, or 8080.",
+            show_default=False,
+        ),
+    ] = None,
     behind_tls_proxy: Annotated[
         bool,
         typer.Option(
@@ -40,20 +50,27 @@ def serve(
 ) -> None:
     """Receive webhooks at /webhooks/GATEWAY until SIGTERM or Ctrl-C; also /healthz, /readyz and /metrics."""
     current = session(context)
-    run = _server()
+    configured = current.settings.webhooks
+    run = _server(configured)
     # The port first: a store that is new stays unmade where the address is wrong.
-    with _listening(host, port, behind_tls_proxy=behind_tls_proxy) as listening:
+    with _listening(
+        configured.host if host is None else host,
+        configured.port if port is None else port,
+        behind_tls_proxy=behind_tls_proxy or configured.behind_tls_proxy,
+    ) as listening:
         run(lambda hook: current.recording(db, on_append=hook), listening, current.output)
 
 
-def _server() -> Callable[[Callable[[AppendHook], RefundEngine], socket.socket, Output], None]:
+def _server(
+    configured: WebhookSettings,
+) -> Callable[[Callable[[AppendHook], RefundEngine], socket.socket, Output], None]:
     """Return what opens an engine and serves it.
 
     Raises:
         InvalidSetting: what it needs is not installed.
     """
     try:
-        from ..web import Metrics, create_app  # noqa: PLC0415 - an extra, needed by this command only
+        from ..web import Limits, Metrics, create_app  # noqa: PLC0415 - an extra, needed by this command only
         from ..web.server import serve as run  # noqa: PLC0415 - the same
     except ImportError as error:
         raise InvalidSetting(
@@ -64,8 +81,9 @@ def _server() -> Callable[[Callable[[AppendHook], RefundEngine], socket.socket, 
         opening: Callable[[AppendHook], RefundEngine], listening: socket.socket, output: Output
     ) -> None:
         metrics = Metrics()
+        limits = Limits(**{name: getattr(configured, name) for name in configured.LIMITS})
         with opening(metrics.appended) as engine:
-            app = create_app(engine, metrics=metrics)
+            app = create_app(engine, metrics=metrics, limits=limits)
             run(app, listening, lambda: _announce(listening, engine.gateways.values(), output))
             output.say("stopped; what was acknowledged is in the store")
 

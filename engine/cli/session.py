@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import structlog
 import typer
 
-from ..composition import all_gateways, gateways_from_environment
-from ..errors import InvalidSetting, StoreReadOnly
+from ..composition import configured_gateways
+from ..configuration import STORE_VARIABLE, find_file, read_settings, store_url
+from ..errors import StoreReadOnly
+from ..opening import OpenOptions, configured_url, open_configured, store_options
 from ..service.facade import RefundEngine
 from .output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
 
+    from ..service.contacting import Contacted
     from ..service.observing import AppendHook
-
-DEFAULT_STORE: Final = "refold.db"
-_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+    from ..settings import Settings
 
 Db = Annotated[
     str | None,
@@ -35,6 +34,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard out
 RefundId = Annotated[
     str, typer.Argument(metavar="REFUND", help="The refund's own number.", show_default=False)
 ]
+
+
+__all__ = ["AsJson", "Db", "LogLevel", "RefundId", "Session", "configure_logs", "session", "store_url"]
 
 
 class LogLevel(StrEnum):
@@ -51,41 +53,62 @@ class Session:
     """What a command works with."""
 
     db: str | None = None
+    config: str | None = None
     output: Output = field(default_factory=Output)
+    _settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """What refold.toml and the environment say, read once. Raises `InvalidSetting`."""
+        if self._settings is None:
+            self._settings = read_settings(find_file(self.config, os.environ), os.environ)
+        return self._settings
+
+    def forget_configuration(self) -> None:
+        """Go on with the defaults and REFOLD_DB where what is configured cannot be read."""
+        kept = {name: text for name, text in os.environ.items() if name == STORE_VARIABLE}
+        self._settings = read_settings(None, kept)
 
     def store_url(self, db: str | None) -> str:
-        """Return the store's URL: the command's own `--db`, the one before it, REFOLD_DB, or the default."""
-        return store_url(db or self.db or os.environ.get("REFOLD_DB") or DEFAULT_STORE)
+        """Return the store's URL: the command's own `--db`, the one before it, the configured one, or the default."""
+        given = db or self.db
+        return configured_url(self.settings) if given is None else store_url(given)
 
     def reading(self, db: str | None) -> RefundEngine:
         """Open an engine that only reads; a missing store is an error and never an empty new one."""
         url = self.store_url(db)
         try:
-            return RefundEngine.open(url, gateways=(), read_only=True, create=False)
+            return RefundEngine.open(
+                url, gateways=(), read_only=True, create=False, **store_options(self.settings)
+            )
         except StoreReadOnly:
             # Its views are those of another refold and must be rebuilt first, which is a write.
             return self.deciding(db)
 
     def deciding(self, db: str | None) -> RefundEngine:
         """Open an engine that writes without talking of gateways' messages, so it needs no keys."""
-        return RefundEngine.open(self.store_url(db), gateways=all_gateways(), create=False)
+        gateways = configured_gateways(self.settings, os.environ, warn=self.output.warn, with_keys=False)
+        return RefundEngine.open(
+            self.store_url(db), gateways=gateways, create=False, **store_options(self.settings)
+        )
 
     def recording(self, db: str | None, *, on_append: AppendHook | None = None) -> RefundEngine:
-        """Open an engine that records messages, with the keys of the environment, creating the store if needed."""
-        gateways = gateways_from_environment(os.environ, warn=self.output.warn)
-        self.output.secrets = [secret for gateway in gateways for secret in gateway.secrets]
-        return RefundEngine.open(self.store_url(db), gateways=gateways, on_append=on_append)
+        """Open an engine that records messages, with the configured keys, creating the store if needed."""
+        return self._opened(db, sends=False, on_append=on_append)
 
+    def contacting(
+        self, db: str | None, *, on_contact: Callable[[Contacted], None] | None = None
+    ) -> RefundEngine:
+        """Open an engine that talks to gateways; a missing store is an error."""
+        return self._opened(db, sends=True, create=False, on_contact=on_contact)
 
-def store_url(text: str) -> str:
-    """Return the URL of a store given as a URL or as a file's path.
-
-    Raises:
-        InvalidSetting: it is blank.
-    """
-    if not text.strip():
-        raise InvalidSetting("--db", "it is blank; name a file or a URL such as sqlite:///refunds.db")
-    return text if _URL.match(text) else f"sqlite:///{quote(os.fsencode(text))}"
+    def _opened(self, db: str | None, *, sends: bool, **options: Unpack[OpenOptions]) -> RefundEngine:
+        engine = open_configured(
+            self.settings, url=self.store_url(db), sends=sends, warn=self.output.warn, **options
+        )
+        secrets = [secret for gateway in engine.gateways.values() for secret in gateway.secrets]
+        self.output.secrets = secrets
+        return engine
 
 
 def session(context: typer.Context) -> Session:

@@ -7,7 +7,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -182,3 +184,87 @@ def damage():
             )
 
     return do
+
+
+class LoopbackGateway(ThreadingHTTPServer):
+    """A gateway on this machine: notes what it is asked, and answers once it may."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Answering)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.status = "refunded_full"
+        self.asked = []
+        self.arrived = threading.Event()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+
+class _Answering(BaseHTTPRequestHandler):
+    def _answer(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.asked.append((self.command, self.path))
+        self.server.arrived.set()
+        self.server.may_answer.wait(60)
+        body = json.dumps(
+            {"result": {"code": "S0000", "message": ""}, "refund": {"status": self.server.status}}
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = _answer  # noqa: N815 - the names the server looks for
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def gateway():
+    """A loopback gateway that speaks Evonet's dialect."""
+    with LoopbackGateway() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.may_answer.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def configured(gateway, tmp_path):
+    """A refold.toml in this folder, with Evonet at the loopback gateway; return its path."""
+
+    def written(more="", mode=0o600, key='secret = "evonet-0123456789"'):
+        path = tmp_path / "refold.toml"
+        path.write_text(
+            '[store]\nurl = "sqlite:///mine.db"\n'
+            f'[gateways.evonet]\nbase_url = "{gateway.url}"\nkeys = [{{ id = "k-1", {key} }}]\n{more}'
+        )
+        path.chmod(mode)
+        return path
+
+    return written
+
+
+@pytest.fixture
+def asked_for(run):
+    """Ask for refunds at Evonet, of a payment each."""
+
+    def ask(*refund_ids):
+        for refund_id in refund_ids:
+            options = (
+                "--gateway",
+                "evonet",
+                "--payment",
+                f"p-{refund_id}",
+                "--amount",
+                "60",
+                "--currency",
+                "HKD",
+            )
+            assert run("request", refund_id, *options).code == 0
+
+    return ask

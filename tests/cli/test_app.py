@@ -11,7 +11,21 @@ from refold.engine.composition import all_gateways
 from refold.engine.domain.lifecycle import MOVES
 from refold.engine.domain.signals import State
 
-COMMANDS = ["demo", "ingest", "list", "show", "history", "attention", "resolve", "serve"]
+COMMANDS = [
+    "demo",
+    "register",
+    "request",
+    "submit",
+    "poll",
+    "work",
+    "ingest",
+    "list",
+    "show",
+    "history",
+    "attention",
+    "resolve",
+    "serve",
+]
 COMMANDS += ["replay", "diagram", "gateways", "simulate", "doctor"]
 
 

@@ -208,12 +208,13 @@ NEXT = {
     "settled": ({"sent": [0], "mask": SUCCESS, "endings": ended(5)}, {}, 6, LOOK_UP, (86_405, 95_045)),
     "settled, nobody knows when": ({"sent": [5], "mask": SUCCESS}, {}, 6, LOOK_UP, (86_405, 95_045)),
     "settled, the gateway wants rest": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "not_before": 100_000}, {}, 6, LOOK_UP, (100_000, 100_000)),
-    "settled, asked about before": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "polls": 1, "polled_at": 80_000}, {}, 80_001, LOOK_UP, (86_405, 95_045)),
-    "settled, asked about after a day": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "polls": 1, "polled_at": 96_000}, {}, 96_001, LOOK_UP, (604_805, 665_285)),
-    "settled, asked about after a week": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "polls": 2, "polled_at": 666_000}, {}, 666_001, None, None),
+    "settled, asked about before": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "polls": 1, "polled_at": 80_000, "heard_at": 80_000}, {}, 80_001, LOOK_UP, (86_405, 95_045)),
+    "settled, asked about after a day": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "polls": 1, "polled_at": 96_000, "heard_at": 96_000}, {}, 96_001, LOOK_UP, (604_805, 665_285)),
+    "settled, asked about after a week": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "polls": 2, "polled_at": 666_000, "heard_at": 666_000}, {}, 666_001, None, None),
+    "settled, asked about after a day, told nothing": ({"sent": [0], "mask": SUCCESS, "endings": ended(5), "polls": 1, "polled_at": 96_000}, {}, 96_001, LOOK_UP, (96_600, 96_660)),
     "settled, never to be asked about again": ({"sent": [0], "mask": SUCCESS, "endings": ended(5)}, {"recheck_s": ()}, 6, None, None),
     "settled, no look-up": ({"sent": [0], "mask": SUCCESS, "endings": ended(5)}, BLIND | KEYED, 6, None, None),
-    "settled late by something new": ({"sent": [0], "mask": SUCCESS, "endings": ended(5, 100_000), "polls": 1, "polled_at": 96_000}, {}, 100_001, LOOK_UP, (186_400, 195_040)),
+    "settled late by something new": ({"sent": [0], "mask": SUCCESS, "endings": ended(5, 100_000), "polls": 1, "polled_at": 96_000, "heard_at": 96_000}, {}, 100_001, LOOK_UP, (186_400, 195_040)),
 }  # fmt: skip
 
 

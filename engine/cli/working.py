@@ -166,6 +166,7 @@ def report_json(report: WorkReport) -> dict[str, Any]:
         ],
         "under_way": report.under_way,
         "waiting": report.waiting,
+        "rechecks": report.rechecks,
         "late_s": report.late_s,
         "resting": {name: until.isoformat() for name, until in sorted(report.resting.items())},
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from ..domain.contact import next_contact
+from ..domain.contact import Why, next_contact
 from ..domain.signals import State
 from ..domain.wire import time_text
 from ..errors import CorruptLog, EventCorrupt
@@ -42,11 +42,17 @@ class Agenda:
         rechecks = [age_s for gateway in gateways.values() for age_s in gateway.capabilities.recheck_s]
         self._looked_back = timedelta(seconds=2 * max(rechecks, default=0)) + _LOOK_BACK
         self._heap: list[tuple[datetime, str]] = []
+        self._settled: set[str] = set()
         self._log = structlog.wrap_logger(logging.getLogger("refold"))
 
     def __len__(self) -> int:
         """Return how many refunds something is to be done about."""
         return len(self._due)
+
+    @property
+    def rechecks(self) -> int:
+        """How many of them have an outcome, which is to be looked at again some day."""
+        return len(self._settled & self._due.keys())
 
     def catch_up(self) -> None:
         """Take in what was appended since the last time, by whomever. Raises `StoreError`."""
@@ -93,9 +99,12 @@ class Agenda:
         if refund is None or gateway is None:
             return
         contact = next_contact(refund, gateway.capabilities, self._clock())
+        self._settled.discard(refund_id)
         if contact is None:
             self._due.pop(refund_id, None)
         else:
+            if contact.why is Why.RECHECK:
+                self._settled.add(refund_id)
             self._set(refund_id, contact.due_at, gateway.name)
 
     def put_off(self, refund_id: str, gateway: str, until: datetime) -> None:

@@ -45,7 +45,8 @@ class WorkReport:
     Attributes:
         contacts: how many contacts, by (gateway, phase, outcome).
         under_way: contacts begun and not finished.
-        waiting: refunds that something is still to be done about.
+        waiting: refunds without an outcome, or whose amount is held, that something is to be done about.
+        rechecks: refunds whose outcome is to be looked at again some day.
         late_s: how many seconds the most overdue of them is late.
         resting: gateways that are left alone for a while, and until when.
     """
@@ -53,6 +54,7 @@ class WorkReport:
     contacts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     under_way: int = 0
     waiting: int = 0
+    rechecks: int = 0
     late_s: int = 0
     resting: dict[str, datetime] = field(default_factory=dict)
 
@@ -215,7 +217,8 @@ class Worker:
     def _tell(self) -> None:
         now, due_at = self._clock(), self._agenda.next_due()
         self._report.under_way = len(self._under_way)
-        self._report.waiting = len(self._agenda)
+        self._report.rechecks = self._agenda.rechecks
+        self._report.waiting = len(self._agenda) - self._report.rechecks
         self._report.late_s = 0 if due_at is None else seconds_between(due_at, now)
         self._report.resting = {
             name: breaker.open_until

@@ -39,7 +39,14 @@ def test_the_report_as_json_is_all_that_standard_output_has(run, configured, ask
     told = run("work", "--once", "--json")
     assert told.code == 0
     contacts = [{"gateway": "evonet", "phase": "submit", "outcome": "answered", "count": 1}]
-    assert told.json == {"contacts": contacts, "under_way": 0, "waiting": 0, "late_s": 0, "resting": {}}
+    assert told.json == {
+        "contacts": contacts,
+        "under_way": 0,
+        "waiting": 0,
+        "rechecks": 1,
+        "late_s": 0,
+        "resting": {},
+    }
 
 
 def test_a_terminal_shows_the_counts_in_place_and_is_left_as_it_was(run, configured, asked_for):

@@ -2,6 +2,7 @@
 
 import inspect
 from datetime import UTC, datetime
+from threading import Event
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,6 +71,9 @@ def valid(engine):
         engine.receive_webhook: {"gateway": "evonet", "headers": {}, "body": b""},
         engine.ingest: {"lines": [], "on_problem": print, "on_progress": None},
         engine.resolve: {"refund_id": "r", "outcome": "failed", "actor": "bob", "reason": "x"},
+        engine.submit: {"refund_id": "r"},
+        engine.poll: {"refund_id": "r"},
+        engine.work: {"stop": Event(), "once": True, "concurrency": 1, "on_progress": None},
         engine.refund: {"refund_id": "r", "as_of": None},
         engine.history: {"refund_id": "r"},
         engine.find: {

@@ -36,14 +36,14 @@ format: $(VENV)/.for-check ## format everything, and repair what ruff can
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-package: $(VENV)/.for-check ## build the wheel, install it alone and run its demo elsewhere
+package: $(VENV)/.for-check ## build the wheel, install it and run its demo elsewhere
 	@echo "package: building dist/ (sdist, and the wheel from it)"
 	@rm -rf build dist && mkdir build
 	@$(BIN)/python -m build --outdir dist . >build/log 2>&1 || { cat build/log; exit 1; }
 	@$(BIN)/python tests/packaging/check_wheel.py dist/*.whl
-	@echo "package: installing the wheel alone, running its demo from another folder"
+	@echo "package: installing the wheel, running its demo from another folder"
 	@$(BIN)/python -m venv build/alone
-	@build/alone/bin/python -m pip --quiet --disable-pip-version-check install -c constraints.txt dist/*.whl
+	@build/alone/bin/python -m pip --quiet --disable-pip-version-check install -c constraints.txt "$$(ls dist/*.whl)[simulators]"
 	@build/alone/bin/python -m pip --disable-pip-version-check check
 	@mkdir -p build/elsewhere && cd build/elsewhere && ../alone/bin/refold demo
 
@@ -59,7 +59,7 @@ clean: ## remove everything the other targets made
 	@rm -rf $(VENV) build dist refold.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.for-demo: EXTRA :=
+$(VENV)/.for-demo: EXTRA := [simulators]
 $(VENV)/.for-test: EXTRA := [test]
 $(VENV)/.for-check: EXTRA := [dev]
 $(VENV)/.for-demo $(VENV)/.for-test $(VENV)/.for-check: $(PINNED) | $(BIN)/python

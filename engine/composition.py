@@ -18,9 +18,10 @@ from .service.views import VIEWS
 from .transport.endpoint import Endpoint, is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..adapters import SigningKey
+    from .domain.money import Money
     from .ports import Capabilities, Clock, Entropy, EventStore, Gateway, Transport
     from .secret_sources import Warn
     from .service.observing import AppendHook
@@ -294,12 +295,37 @@ class ServedSimulators(NamedTuple):
         settings: what points refold at them, as TOML. It holds keys.
         outcomes: word, last two digits of the amount, gateways, what happens.
         ledger_url: of the first gateway's ledger.
+        gateways: adapters with the simulators' keys.
+        capture: takes gateway, payment and amount: the payment exists, with that much captured.
+        books: returns what the gateways' books say of every refund.
     """
 
     urls: Mapping[str, str]
     settings: str
     outcomes: Sequence[tuple[str, str, str, str]]
     ledger_url: str
+    gateways: Sequence[Gateway]
+    capture: Callable[[str, str, Money], None]
+    books: Callable[[], Sequence[Booked]]
+
+
+class Booked(NamedTuple):
+    """What the books of a simulated gateway say of a refund.
+
+    Attributes:
+        state: `success` where the money is out, else `failed`, `closed` or `pending`.
+        asked_minor, moved_minor: the refund's amount, and how much of the payment's money really went out for it.
+        requests: how many refund requests reached the gateway.
+        settled: nothing will happen to it any more.
+    """
+
+    gateway: str
+    refund_id: str
+    state: str
+    asked_minor: int
+    moved_minor: int
+    requests: int
+    settled: bool
 
 
 @contextmanager
@@ -312,6 +338,7 @@ def serve_simulators(
     seed: str = "refold",
     faults: Mapping[str, int] | None = None,
     all_faults: int = 0,
+    hurried: bool = False,
 ) -> Iterator[ServedSimulators]:
     """Serve simulators of these gateways, or of all, until the block ends.
 
@@ -323,6 +350,7 @@ def serve_simulators(
         seed: what keys, numbers and faults are derived from.
         faults: chances per mille by the fault's name.
         all_faults: the chance per mille of every fault that `faults` does not name.
+        hurried: the adapters' time-outs, intervals and schedules are divided by `speed` too.
 
     Raises:
         InvalidSetting: one of these cannot be used, or the extra `simulators` is not installed.
@@ -338,8 +366,37 @@ def serve_simulators(
         seed=seed,
         speed=speed,
         faults=found.Faults.named(seed, chances),
+        hurried=hurried,
     )
+
+    def books() -> Sequence[Booked]:
+        told = []
+        for name in made:
+            ledger = made[name].ledger
+            posts = list(ledger.posts)
+            told += [
+                Booked(
+                    name,
+                    refund_id,
+                    refund.state,
+                    refund.amount_minor,
+                    ledger.moved(refund_id),
+                    posts.count(refund_id),
+                    refund.settled,
+                )
+                for refund_id, refund in ledger.refunds.items()
+            ]
+        return told
+
     with found.serve(made, host, port) as running:
         urls = {name: running.url(name) for name in made}
         ledger_url = f"{running.origin}/_simulator/{next(iter(made))}/ledger"
-        yield ServedSimulators(urls, found.settings_toml(running), found.outcome_rows(), ledger_url)
+        yield ServedSimulators(
+            urls=urls,
+            settings=found.settings_toml(running),
+            outcomes=found.outcome_rows(),
+            ledger_url=ledger_url,
+            gateways=made.gateways,
+            capture=lambda gateway, payment_id, amount: made[gateway].capture(payment_id, amount),
+            books=books,
+        )

@@ -1,43 +1,44 @@
-"""`refold demo`: a message log of four gateways, with everything that goes wrong, imported and explained."""
+"""`refold demo`: a dozen refunds over four simulated gateways where things go wrong, watched, and then explained."""
 
 from __future__ import annotations
 
+import logging
 import shlex
 import tempfile
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.resources import files
+from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from rich.console import Group
+from rich.live import Live
 
-from ..composition import all_gateways
-from ..domain.masking import shown
-from ..domain.signals import State
+from ..composition import system_clock
+from ..domain.signals import TERMINAL, State
 from ..errors import Refused
 from ..service.facade import RefundEngine
 from .auditing import replay_lines
 from .deciding import show_attention
-from .importing import summary
-from .rendering import headline, refund_tables, timeline
+from .demo_world import SPEED, world
+from .rendering import refund_tables, timeline
 from .session import session, store_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
+    from ..composition import Booked
+    from ..service.views import RefundView
+    from .demo_world import World
     from .output import Output
 
-_NOW: Final = datetime(2025, 7, 22, 9, 0, tzinfo=UTC)
-"""The demo's present, after its last message: what it prints is the same every time."""
-_DISPUTED: Final = "cr-1003"
-_ACTOR: Final = "kim"
-_REASON: Final = "statement of 21 July: the 45.00 came back to us"
-
-
-def message_log() -> list[bytes]:
-    """Return the lines of the demo's message log, which ships with refold."""
-    return files("refold.engine.cli").joinpath("demo.jsonl").read_bytes().splitlines()
+_LOOK_S: Final = 0.2
+_AT_MOST: Final = timedelta(seconds=14)
+_QUIET: Final = timedelta(seconds=4)
+"""No state has changed for so long: all that can happen in the demo has happened."""
+_STORIES: Final = 2
 
 
 def demo(
@@ -49,73 +50,63 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Show what refold does: import, refunds, a timeline, what needs a person, a decision, and a replay."""
+    """Send a dozen refunds to four simulated gateways where things go wrong, and show what became of them."""
     current = session(context)
     # REFOLD_DB is not asked: it names a store with real refunds.
     kept = db or current.db
-    with _engine(kept) as engine:
-        _refuse_other_refunds(engine, kept)
-        agrees = _tell(engine, current.output)
+    with _store(kept) as url, _quiet():
+        agrees = _tell(url, current.output)
     _next_steps(current.output, kept)
     raise typer.Exit(0 if agrees else 1)
 
 
 @contextmanager
-def _engine(kept: str | None) -> Iterator[RefundEngine]:
+def _store(kept: str | None) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="refold-demo-") as folder:
         url = store_url(kept if kept is not None else str(Path(folder) / "demo.db"))
-        with _opened(url) as engine:
-            yield engine
+        with RefundEngine.open(url, gateways=()) as engine:
+            if engine.store.head():
+                raise Refused(
+                    "the demo needs a store of its own, and this one holds events; give --db a new file"
+                )
+        yield url
 
 
-def _opened(url: str) -> RefundEngine:
-    return RefundEngine.open(url, gateways=all_gateways(), clock=lambda: _NOW)
-
-
-def _ignored(_number: int, _reason: str) -> None:
-    """Say nothing about an unusable line."""
-
-
-def _refuse_other_refunds(engine: RefundEngine, kept: str | None) -> None:
-    """Raise `Refused` where the store holds refunds that are none of the demo's."""
-    if not engine.store.head():
-        return
-    with _opened("memory:") as own:
-        own.ingest(message_log(), on_problem=_ignored)
-        known = {view.refund_id for view in own.find()}
-    if any(view.refund_id not in known for view in engine.find()):
-        raise Refused(f"{shown(kept)} holds other refunds than the demo's; give --db a new file")
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep warnings about the faults off the terminal: they are what the demo is about."""
+    logger = logging.getLogger("refold")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 # ---- the story ----------------------------------------------------------------------------------------------
 
 
-def _tell(engine: RefundEngine, output: Output) -> bool:
-    """Print the demo, and return whether the replay at its end agrees."""
+def _tell(url: str, output: Output) -> bool:
+    """Play and print the demo, and return whether the replay at its end agrees."""
     output.say("refold demo", "bold")
     output.prose(
-        "A log of messages from four gateways: requests, answers, queries and webhooks, some late, some twice, some"
-        " wrong. Nothing is sent anywhere."
+        "Four gateways are simulated on this machine. They speak the real protocols, and they time out, answer with"
+        " half a page, echo wrong amounts, and send webhooks late, twice or never. A worker sends a dozen refunds and"
+        f" looks up what it does not know; a receiver takes the webhooks. Time runs {SPEED} times as fast."
     )
-    _import(engine, output)
-    _title(output, "2. Refunds", "refold list")
-    for made, _ in refund_tables(engine.find(), output.out.width):
-        output.show(made)
-    _title(output, "3. The timeline of one of them", f"refold history {_DISPUTED}")
-    output.prose(
-        "The gateway said success, and four days later failed. The state never depends on who spoke last: until a"
-        " person decides, the money counts as moved, and nobody refunds twice."
-    )
-    for line in timeline(engine.history(_DISPUTED), output.out.width):
-        output.show(line)
-    _title(output, "4. What needs a person, and why", "refold attention")
-    show_attention(engine, output)
-    _decision(engine, output)
-    _title(output, "6. The same again, from the log alone", "refold replay")
-    report = engine.replay()
-    for found in replay_lines(report):
-        output.prose(found)
-    return report.agrees
+    with world(url) as there:
+        _title(output, "1. The refunds, while they are under way", "refold work, refold serve")
+        _watch(there, output)
+        there.stop()
+        _books(there, output)
+        _stories(there.engine, output)
+        _title(output, "4. What needs a person, and why", "refold attention")
+        show_attention(there.engine, output)
+        _title(output, "5. The same again, from the log alone", "refold replay")
+        report = there.engine.replay()
+        for found in replay_lines(report):
+            output.prose(found)
+        return report.agrees and not _wrong(there.books(), list(there.engine.find()))
 
 
 def _title(output: Output, title: str, command: str) -> None:
@@ -124,41 +115,107 @@ def _title(output: Output, title: str, command: str) -> None:
     output.say(f"$ {command}", "dim")
 
 
-def _import(engine: RefundEngine, output: Output) -> None:
-    _title(output, "1. Import", "refold ingest demo.jsonl")
-    report = engine.ingest(
-        message_log(), on_problem=lambda number, reason: output.say(f"line {number}: {reason}", "yellow")
-    )
-    output.say(summary(report))
-    if report.duplicates > report.recorded:
-        output.prose("All of it was here already: importing a log again changes nothing.")
+# ---- watching
+
+
+def _watch(there: World, output: Output) -> None:
+    """Show the refunds until nothing happens to them any more."""
+    if not output.out.is_terminal:
+        _wait(there, lambda: None)
+        for made in _tables(there, output):
+            output.show(made)
         return
+    with Live(console=output.out, auto_refresh=False) as live:
+        _wait(there, lambda: live.update(Group(*_tables(there, output)), refresh=True))
+
+
+def _tables(there: World, output: Output) -> list[Group]:
+    return [Group(made) for made, _ in refund_tables(there.engine.find(), output.out.width)]
+
+
+def _wait(there: World, show: Callable[[], None]) -> None:
+    began = last = system_clock()
+    seen, look = None, Event()
+    while not _over(there, began, last):
+        show()
+        look.wait(_LOOK_S)
+        now = [(view.state, view.attention) for view in there.engine.find()]
+        if now != seen:
+            seen, last = now, system_clock()
+    show()
+
+
+def _over(there: World, began: datetime, last: datetime) -> bool:
+    now = system_clock()
+    if now - began >= _AT_MOST:
+        return True
+    if now - last < _QUIET or not all(booked.settled for booked in there.books()):
+        return False
+    return all(view.state in TERMINAL or view.attention for view in there.engine.find())
+
+
+# ---- explaining
+
+
+def _books(there: World, output: Output) -> None:
+    books, views = there.books(), list(there.engine.find())
+    _title(output, "2. What the gateways' own books say", "refold simulate keeps them")
+    requests = sum(booked.requests for booked in books)
     output.prose(
-        "The unusable line is a gateway's own documented sample, trailing comma and all; it is reported and the rest"
-        " is imported (`refold ingest` would end with exit code 1). One webhook came twice and counts once. One came"
-        " before its refund's request: it waited, and was adopted. One still waits."
+        f"{len(views)} refunds were asked for; the gateways hold {len(books)} of them and got {requests} requests."
+        f" Paid twice: {sum(booked.moved_minor > booked.asked_minor for booked in books)}."
     )
+    wrong = _wrong(books, views)
+    if not wrong:
+        output.prose(
+            "Each refund is what its gateway's books say, or a person is asked to look at it.", style="green"
+        )
+    for refund_id in wrong:
+        output.prose(f"{refund_id} is neither what the books say nor in attention", style="bold red")
 
 
-def _decision(engine: RefundEngine, output: Output) -> None:
-    words = shlex.join(["--actor", _ACTOR, "--reason", _REASON])
-    _title(output, "5. A person decides", f"refold resolve {_DISPUTED} failed {words}")
-    if engine.refund(_DISPUTED).attention:
-        engine.resolve(_DISPUTED, State.FAILED, actor=_ACTOR, reason=_REASON)
-    else:
-        output.prose("It is decided already.")
-    output.show(headline(engine.refund(_DISPUTED)))
+def _wrong(books: Sequence[Booked], views: Sequence[RefundView]) -> list[str]:
+    truth = {booked.refund_id: booked for booked in books}
+    wrong = []
+    for view in views:
+        booked = truth.get(view.refund_id)
+        agrees = str(view.state) == (booked.state if booked is not None else "failed")
+        paid_twice = booked is not None and booked.moved_minor > booked.asked_minor
+        if paid_twice or not (agrees or view.attention):
+            wrong.append(view.refund_id)
+    return wrong
+
+
+def _stories(engine: RefundEngine, output: Output) -> None:
+    """Show the timelines with most to tell: first those in which doubt was dispelled."""
+    told = []
+    for view in engine.find():
+        entries = engine.history(view.refund_id)
+        doubted = any("in_doubt" in entry.attention for entry in entries)
+        solved = doubted and view.state is State.SUCCESS and not view.attention
+        told.append((solved, len(entries), view.refund_id, entries))
+    told.sort(key=lambda story: story[:2], reverse=True)
+    for number, (_, _, refund_id, entries) in enumerate(told[:_STORIES]):
+        if number == 0:
+            _title(output, "3. How two of them went", f"refold history {refund_id}")
+        else:
+            output.say(f"$ refold history {refund_id}", "dim")
+        for line in timeline(entries, output.out.width):
+            output.show(line)
 
 
 def _next_steps(output: Output, kept: str | None) -> None:
     store = shlex.quote(kept or "demo.db")
     steps = [
-        (f"refold list --attention mismatch --db {store}", "asked 100.00, answered 10.00"),
-        (f"refold history refund_25074 --db {store}", "a webhook that came before its request"),
-        (f"refold show {_DISPUTED} --as-of 2025-07-12T00:00:00Z --db {store}", "what we knew then"),
+        (f"refold list --db {store}", "all of them"),
+        (f"refold history c-3-reverses --db {store}", "a success that was taken back"),
+        (
+            f"refold resolve c-3-reverses failed --actor kim --reason 'statement' --db {store}",
+            "a person decides",
+        ),
+        ("refold simulate --all-faults 100", "the same gateways, for your own tests"),
     ]
     if kept is None:
-        steps[1:] = steps[1:2]
         steps.insert(0, (f"refold demo --db {store}", "keeps the store, for the commands below"))
     output.say()
     output.say("Try next", "bold cyan")

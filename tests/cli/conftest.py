@@ -18,7 +18,6 @@ import structlog
 import typer
 
 from refold.engine.cli import app
-from refold.engine.cli.demo import message_log
 
 
 class Ran(NamedTuple):
@@ -91,9 +90,14 @@ def command():
     return call
 
 
+def message_log():
+    """Return the lines of the example log that ships with the documents."""
+    return (Path(__file__).parents[2] / "docs" / "examples" / "messages.jsonl").read_bytes().splitlines()
+
+
 @pytest.fixture(scope="session")
 def imported_once(tmp_path_factory):
-    """The demo's message log in a store, imported by the command itself."""
+    """The example log in a store, imported by the command itself."""
     folder = tmp_path_factory.mktemp("store")
     log = folder / "messages.jsonl"
     log.write_bytes(b"\n".join(message_log()) + b"\n")

@@ -1,126 +1,163 @@
-"""The demo keeps its promises, leaves nothing behind, and prints the same every time."""
+"""The demo keeps its promises over real sockets, tells what it sees, and leaves nothing behind."""
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
 import tempfile
+from datetime import timedelta
 
 import pytest
 
 from refold.engine import RefundEngine
-from refold.engine.cli.demo import message_log
+from refold.engine.cli import demo
+from refold.engine.cli.demo_world import WISHES
+from refold.engine.composition import Booked
 
-PROMISED = {
-    "mho1623985552430": ("easylink", "success", []),
-    "mho1624007315478": ("easylink", "success", []),
-    "mho1624009000001": ("easylink", "closed", ["overdue"]),
-    "mho1624009200002": ("easylink", "failed", []),
-    "cr-1001": ("evocloud", "success", []),
-    "cr-1002": ("evocloud", "success", []),
-    "cr-1003": ("evocloud", "failed", []),
-    "cr-1004": ("evocloud", "created", ["in_doubt"]),
-    "s22tring": ("bbmsl", "success", []),
-    "s23tring": ("bbmsl", "success", ["contradicted"]),
-    "refund_25072": ("evonet", "received", ["mismatch"]),
-    "refund_25073": ("evonet", "success", []),
-    "refund_25074": ("evonet", "success", []),
-    "refund_25075": ("evonet", "received", ["unrecognised"]),
-}
+
+def refold(folder, *arguments, **environ):
+    return subprocess.run(
+        [sys.executable, "-m", "refold.engine.cli", *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "80", **environ},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    """The demo as a process of its own, and the folder with the store it keeps."""
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, refold(folder, "demo", "--db", "my refunds.db")
+
+
+def listed(folder):
+    return json.loads(refold(folder, "list", "--json", "--db", "my refunds.db").stdout)
+
+
+def test_it_succeeds_and_says_nothing_on_standard_error(played):
+    _, told = played
+    assert (told.returncode, told.stderr) == (0, "")
+
+
+def test_a_dozen_refunds_went_to_all_four_gateways(played):
+    folder, _ = played
+    views = listed(folder)
+    assert len(views) == len(WISHES) == 12
+    assert {view["gateway"] for view in views} == {"evocloud", "evonet", "bbmsl", "easylink"}
+
+
+def test_every_refund_has_an_outcome_or_a_reason_to_look_at_it(played):
+    folder, _ = played
+    for view in listed(folder):
+        assert view["state"] in {"success", "failed", "closed"} or view["attention"], view
+
+
+def test_the_books_of_the_gateways_are_compared_and_nothing_was_paid_twice(played):
+    _, told = played
+    assert "Paid twice: 0." in told.stdout
+    assert "Each refund is what its gateway's books say" in told.stdout
+
+
+def test_it_shows_timelines_attention_and_a_replay_that_agrees(played):
+    _, told = played
+    for part in (
+        "submission started",
+        "$ refold attention",
+        "Decide with:",
+        "The tables agree with the log.",
+    ):
+        assert part in told.stdout
+
+
+def test_doubt_arises_and_is_dispelled_on_the_way(played):
+    _, told = played
+    assert "! in_doubt" in told.stdout
+    assert "no longer in_doubt" in told.stdout
+
+
+def test_it_fits_a_window_without_cutting_an_id(played):
+    _, told = played
+    assert all(wish.refund_id in told.stdout for wish in WISHES)
+    assert "…" not in told.stdout
+    wide = [line for line in told.stdout.splitlines() if len(line.rstrip()) > 80]
+    assert all(line.startswith(("$ ", "  refold ")) for line in wide)
+
+
+def test_the_next_commands_name_the_store_that_was_kept_and_work(played):
+    folder, told = played
+    assert "refold history c-3-reverses --db 'my refunds.db'" in told.stdout
+    assert refold(folder, "history", "c-3-reverses", "--db", "my refunds.db").returncode == 0
+
+
+def test_it_refuses_a_store_that_holds_events(played):
+    folder, _ = played
+    before = listed(folder)
+    again = refold(folder, "demo", "--db", "my refunds.db")
+    assert (again.returncode, again.stdout) == (4, "")
+    assert "give --db a new file" in again.stderr
+    assert listed(folder) == before
 
 
 @pytest.fixture
-def told(run):
-    """What the demo says, and the store it keeps."""
-    return run("demo", "--db", "kept.db")
+def short(monkeypatch):
+    """A demo that does not wait for anything."""
+    monkeypatch.setattr(demo, "_AT_MOST", timedelta())
 
 
-def test_the_refunds_end_as_the_story_promises(told, run):
-    listed = run("list", "--json", "--db", "kept.db").json
-    found = {each["refund_id"]: (each["gateway"], each["state"], each["attention"]) for each in listed}
-    assert (told.code, found) == (0, PROMISED)
+def test_it_leaves_nothing_behind(short, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    run("demo")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_before_the_person_decides_the_dispute_is_a_conflict(told, run):
-    before = run("show", "cr-1003", "--as-of", "2025-07-14T02:00:00Z", "--json", "--db", "kept.db").json
-    assert (before["state"], before["attention"]) == ("success", ["conflict"])
-    last = run("history", "cr-1003", "--json", "--db", "kept.db").json[-1]
-    assert (last["type"], last["data"]["actor"]) == ("refund.resolved", "kim")
+def test_it_never_touches_the_store_of_the_environment(short, run, tmp_path):
+    run("demo", env={"REFOLD_DB": str(tmp_path / "real.db")})
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_the_import_is_reported_with_the_line_that_cannot_be_used(told):
-    assert "line 23: bbmsl message cannot be read" in told.out
-    assert "41 lines: 37 recorded, 1 known already, 2 orphaned, 0 quarantined, 1 unusable" in told.out
-    assert told.err == ""
+def test_the_next_commands_start_with_keeping_the_store(short, run):
+    next_steps = run("demo").out.partition("Try next\n")[2]
+    assert next_steps.split("\n")[0] == "  refold demo --db demo.db"
 
 
-def test_the_replay_agrees(told):
-    assert "71 events folded again: 14 refunds, 12 payments. The tables agree with the log." in told.out
-
-
-def test_a_demo_whose_replay_differs_ends_with_1(run, monkeypatch):
+def test_a_replay_that_differs_ends_it_with_1(short, run, monkeypatch):
     honest = RefundEngine.replay
+    monkeypatch.setattr(demo, "_wrong", lambda *_: [])
 
     def differing(engine):
         return dataclasses.replace(
             honest(engine), differences=(("refunds", ("r-1",), None, {"state": "failed"}),)
         )
 
+    assert run("demo").code == 0
     monkeypatch.setattr(RefundEngine, "replay", differing)
     assert run("demo").code == 1
 
 
-def test_the_same_demo_on_the_same_store_changes_nothing(told, run):
-    before = run("list", "--json", "--db", "kept.db").out
-    again = run("demo", "--db", "kept.db")
-    assert again.code == 0
-    assert "41 lines: 0 recorded, 40 known already" in again.out
-    assert "71 events folded again" in again.out
-    assert "It is decided already." in again.out
-    assert run("list", "--json", "--db", "kept.db").out == before
+class View:
+    def __init__(self, state, *attention):
+        self.refund_id, self.state, self.attention = "r-1", state, attention
 
 
-def test_the_demo_prints_the_same_every_time(run):
-    assert run("demo") == run("demo")
-
-
-def test_the_demo_leaves_nothing_behind(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert run("demo").code == 0
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_demo_never_touches_the_store_of_the_environment(run, tmp_path):
-    assert run("demo", env={"REFOLD_DB": str(tmp_path / "real.db")}).code == 0
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_demo_refuses_a_store_with_other_refunds(run, easylink):
-    run("ingest", "-", "--db", "real.db", stdin=easylink("r-1"))
-    before = run("list", "--json", "--db", "real.db").out
-    refused = run("demo", "--db", "real.db")
-    assert (refused.code, refused.out) == (4, "")
-    assert "holds other refunds" in refused.err
-    assert run("list", "--json", "--db", "real.db").out == before
-
-
-@pytest.mark.parametrize("width", [80, 100])
-def test_the_demo_fits_a_window_without_cutting_an_id(run, width):
-    told = run("demo", env={"COLUMNS": str(width)})
-    assert all(refund_id in told.out for refund_id in PROMISED)
-    assert "…" not in told.out
-    wide = [line for line in told.out.splitlines() if len(line.rstrip()) > width]
-    assert all(line.startswith(("$ ", "line 23: ")) for line in wide)
-
-
-def test_the_next_commands_name_the_store_that_was_kept(run):
-    told = run("demo", "--db", "my refunds.db")
-    assert "refold history refund_25074 --db 'my refunds.db'" in told.out
-    assert run("history", "refund_25074", "--db", "my refunds.db").code == 0
-
-
-def test_the_next_commands_start_with_keeping_the_store(run):
-    next_steps = run("demo").out.partition("Try next\n")[2]
-    assert next_steps.split("\n")[0] == "  refold demo --db demo.db"
-
-
-@pytest.mark.parametrize("gateway", [b'"evocloud"', b'"evonet"', b'"bbmsl"', b'"easylink"'])
-def test_every_gateway_has_a_part(gateway):
-    assert sum(gateway in line for line in message_log()) > 3
+@pytest.mark.parametrize(
+    ("view", "booked", "wrong"),
+    [
+        (View("success"), ("success", 100), False),
+        (View("success"), ("failed", 0), True),
+        (View("success", "conflict"), ("failed", 0), False),
+        (View("success"), ("success", 200), True),
+        (View("success", "conflict"), ("success", 200), True),
+        (View("failed"), None, False),
+        (View("success"), None, True),
+        (View("created", "in_doubt"), None, False),
+        (View("created"), None, True),
+    ],
+)
+def test_what_is_wrong_is_what_the_books_do_not_say_and_nobody_is_asked_about(view, booked, wrong):
+    books = [] if booked is None else [Booked("evonet", "r-1", booked[0], 100, booked[1], 1, True)]
+    assert demo._wrong(books, [view]) == (["r-1"] if wrong else [])

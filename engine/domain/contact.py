@@ -165,8 +165,9 @@ def _settled_at(refund: Refund, capabilities: Capabilities) -> datetime:
 
 
 def _next_submission(refund: Refund, capabilities: Capabilities) -> datetime:
-    settled = _settled_at(refund, capabilities)
-    return settled + spread(_backoff_s(len(refund.sent)), refund.refund_id, len(refund.sent))
+    sent = len(refund.sent)
+    settled = _settled_at(refund, capabilities) + spread(_backoff_s(sent), refund.refund_id, sent)
+    return max(settled, _after_failures(refund))
 
 
 def _next_query(refund: Refund, capabilities: Capabilities, schedule: Schedule, since: datetime) -> datetime:

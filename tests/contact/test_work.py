@@ -63,6 +63,13 @@ def test_a_refund_that_could_not_be_sent_is_sent_later_and_ever_more_rarely(
     assert states(engine) == {"r-1": "success"}
 
 
+def test_a_second_try_that_could_not_be_sent_waits_like_a_first_one(engine, ask, script, clock):
+    ask()
+    script.says(post=[TIMEOUT, NOT_SENT], get=[UNKNOWN])
+    worked(engine, clock, 30 * MINUTE)
+    assert 2 < len(script.submissions()) < 12
+
+
 def test_a_refund_that_cannot_be_built_is_noted_and_keeps_nothing_else_from_being_sent(
     engine, ask, script, clock
 ):

@@ -191,6 +191,7 @@ NEXT = {
     "sent, no look-up, key unsafe": ({"sent": [0]}, BLIND | KEYED, 900, None, None),
     "denied twice": ({"sent": [0], "polls": 2, "polled_at": 160, "denied": [100, 160]}, {}, 161, SEND, (45, 45.5)),
     "denied twice, the gateway wants rest": ({"sent": [0], "polls": 2, "polled_at": 160, "denied": [100, 160], "not_before": 300}, {}, 161, SEND, (300, 300)),
+    "denied twice, and then it could not be sent": ({"sent": [0], "polls": 2, "polled_at": 160, "denied": [100, 160], "unsent": 1, "unsent_at": 200}, {}, 201, SEND, (205, 205.5)),
     "denied twice, too close": ({"sent": [0], "polls": 2, "polled_at": 159, "denied": [100, 159]}, {}, 161, LOOK_UP, (219, 225)),
     "denied twice, exhausted": ({"sent": [0], "polls": 2, "polled_at": 160, "denied": [100, 160], "exhausted": True}, {}, 161, LOOK_UP, (220, 226)),
     "denied twice, pending": ({"sent": [0], "polls": 2, "polled_at": 160, "denied": [100, 160], "mask": PENDING, "pending_at": 170}, {}, 171, LOOK_UP, (770, 830)),

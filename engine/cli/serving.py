@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
+from contextlib import contextmanager, nullcontext
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ..composition import KEY_VARIABLES
-from ..errors import InvalidSetting
+from ..errors import InvalidSetting, RefoldError
 from .session import Db, session
+from .working import need_an_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ..ports import Gateway
     from ..service.facade import RefundEngine
-    from ..service.observing import AppendHook
-    from ..settings import WebhookSettings
+    from ..web import Metrics
     from .output import Output
+    from .session import Session
 
 _BACKLOG: Final = 256
 _MAX_PORT: Final = 65_535
@@ -27,6 +31,7 @@ _MAX_PORT: Final = 65_535
 
 def serve(
     context: typer.Context,
+    *,
     host: Annotated[
         str | None,
         typer.Option(help="The address to listen on; else as configured, or 127.0.0.1.", show_default=False),
@@ -46,24 +51,27 @@ def serve(
             "--behind-tls-proxy", help="Listen on other than loopback addresses: TLS ends in front."
         ),
     ] = False,
+    work: Annotated[
+        bool, typer.Option("--work", help="Send and look up refunds too, as `refold work` does.")
+    ] = False,
     db: Db = None,
 ) -> None:
     """Receive webhooks at /webhooks/GATEWAY until SIGTERM or Ctrl-C; also /healthz, /readyz and /metrics."""
     current = session(context)
     configured = current.settings.webhooks
-    run = _server(configured)
+    if work:
+        need_an_address(current.settings)
+    run = _server(current, db, work=work)
     # The port first: a store that is new stays unmade where the address is wrong.
     with _listening(
         configured.host if host is None else host,
         configured.port if port is None else port,
         behind_tls_proxy=behind_tls_proxy or configured.behind_tls_proxy,
     ) as listening:
-        run(lambda hook: current.recording(db, on_append=hook), listening, current.output)
+        run(listening)
 
 
-def _server(
-    configured: WebhookSettings,
-) -> Callable[[Callable[[AppendHook], RefundEngine], socket.socket, Output], None]:
+def _server(current: Session, db: str | None, *, work: bool) -> Callable[[socket.socket], None]:
     """Return what opens an engine and serves it.
 
     Raises:
@@ -77,17 +85,43 @@ def _server(
             "refold serve", f"{error.name} is not installed: pip install 'refold[server]'"
         ) from None
 
-    def opened(
-        opening: Callable[[AppendHook], RefundEngine], listening: socket.socket, output: Output
-    ) -> None:
-        metrics = Metrics()
+    def opened(listening: socket.socket) -> None:
+        metrics, configured = Metrics(), current.settings.webhooks
         limits = Limits(**{name: getattr(configured, name) for name in configured.LIMITS})
-        with opening(metrics.appended) as engine:
+        with (
+            current.receiving(
+                db, sends=work, on_append=metrics.appended, on_contact=metrics.contacted
+            ) as engine,
+            _working(engine, current.settings.work.concurrency, metrics) if work else nullcontext(),
+        ):
             app = create_app(engine, metrics=metrics, limits=limits)
-            run(app, listening, lambda: _announce(listening, engine.gateways.values(), output))
-            output.say("stopped; what was acknowledged is in the store")
+            run(app, listening, lambda: _announce(listening, engine.gateways.values(), current.output))
+            current.output.say("stopped; what was acknowledged is in the store")
 
     return opened
+
+
+@contextmanager
+def _working(engine: RefundEngine, concurrency: int, metrics: Metrics) -> Iterator[None]:
+    """Let a worker work in a thread of its own until the block ends; what it has begun it finishes."""
+    stop, failures = Event(), []
+
+    def work() -> None:
+        try:
+            engine.work(stop, concurrency=concurrency, on_progress=metrics.worked)
+        except RefoldError as error:
+            failures.append(error)
+            signal.raise_signal(signal.SIGTERM)  # a receiver whose worker is gone would only look alive
+
+    thread = Thread(target=work, name="refold-worker")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 def _announce(listening: socket.socket, gateways: Iterable[Gateway], output: Output) -> None:

@@ -92,9 +92,20 @@ class Session:
             self.store_url(db), gateways=gateways, create=False, **store_options(self.settings)
         )
 
-    def recording(self, db: str | None, *, on_append: AppendHook | None = None) -> RefundEngine:
+    def recording(self, db: str | None) -> RefundEngine:
         """Open an engine that records messages, with the configured keys, creating the store if needed."""
-        return self._opened(db, sends=False, on_append=on_append)
+        return self._opened(db, sends=False)
+
+    def receiving(
+        self,
+        db: str | None,
+        *,
+        sends: bool,
+        on_append: AppendHook,
+        on_contact: Callable[[Contacted], None],
+    ) -> RefundEngine:
+        """Open an engine for the receiver, which may talk to gateways too, creating the store if needed."""
+        return self._opened(db, sends=sends, on_append=on_append, on_contact=on_contact)
 
     def contacting(
         self, db: str | None, *, on_contact: Callable[[Contacted], None] | None = None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..service.contacting import Contacted
     from ..service.working import WorkReport
+    from ..settings import Settings
     from .output import Output
 
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
@@ -52,12 +53,7 @@ def work(
     """
     current = session(context)
     output, settings = current.output, current.settings
-    if not settings.sending_to():
-        raise InvalidSetting(
-            "gateways",
-            "none has a base_url, so there is nothing to work on; give one in refold.toml, such as"
-            " [gateways.evonet] base_url, or as REFOLD_GATEWAYS__EVONET__BASE_URL",
-        )
+    need_an_address(settings)
     display = _Display(output)
     with _stopped_by_signals() as stop, current.contacting(db, on_contact=display.trouble) as engine:
         if not as_json:
@@ -76,6 +72,16 @@ def work(
     else:
         output.show(Group(*_sheet(report, output.out.width)))
         output.say(f"stopped after {_counts(report)}" if stop.is_set() else f"done: {_counts(report)}")
+
+
+def need_an_address(settings: Settings) -> None:
+    """Raise `InvalidSetting` unless at least one gateway can be contacted."""
+    if not settings.sending_to():
+        raise InvalidSetting(
+            "gateways",
+            "none has a base_url, so there is nothing to work on; give one in refold.toml, such as"
+            " [gateways.evonet] base_url, or as REFOLD_GATEWAYS__EVONET__BASE_URL",
+        )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import re
 import threading
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from ..ports import EventStore
+    from ..service.contacting import Contacted
     from ..service.observing import Append
+    from ..service.working import WorkReport
     from .flight import InFlight
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -73,6 +75,15 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._waiting = Gauge(
+            "refold_work_waiting",
+            "Refunds that this process's worker still has to do something about.",
+            registry=self.registry,
+        )
+        self._late = Gauge(
+            "refold_work_late_seconds", "How late the most overdue of them is.", registry=self.registry
+        )
+
     # ---- what is counted
 
     def appended(self, append: Append) -> None:
@@ -94,6 +105,15 @@ class Metrics:
         """
         named = phase if phase in _PHASES else _OTHER
         self._contacts.labels(named, self._gateway(gateway), self._outcome(outcome)).inc()
+
+    def contacted(self, told: Contacted) -> None:
+        """Count a contact: pass this as `RefundEngine.open(..., on_contact=metrics.contacted)`."""
+        self.contact(told.phase, told.gateway, told.outcome)
+
+    def worked(self, report: WorkReport) -> None:
+        """Show a worker's progress: pass this as `engine.work(on_progress=metrics.worked)`."""
+        self._waiting.set(report.waiting)
+        self._late.set(report.late_s)
 
     def webhook(self, gateway: str, result: str) -> None:
         """Count an answered webhook; `result` is one of refold's own words."""

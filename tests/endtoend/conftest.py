@@ -66,12 +66,16 @@ class World:
         self.simulators = running.simulators
         self._settings = tmp_path / "settings.json"
         self._settings.write_text(json.dumps(settings))
+        self._contacts = {}
+        self._started = 0
         self.workers = []
 
     def start_worker(self):
         """Start a worker in a process of its own, and wait until it works."""
+        self._started += 1
+        contacts = self._settings.with_name(f"contacts-{self._started}")
         process = subprocess.Popen(
-            [sys.executable, str(WORKER), str(self._settings)],
+            [sys.executable, str(WORKER), str(self._settings), str(contacts)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -79,7 +83,12 @@ class World:
         )
         assert process.stdout.readline() == "working\n"
         self.workers.append(process)
+        self._contacts[process.pid] = contacts
         return process
+
+    def said(self, process):
+        """Return what a worker told of each of its contacts."""
+        return self._contacts[process.pid].read_text().splitlines()
 
     def end(self, process, *, how):
         """End a worker by a signal, and wait for it."""

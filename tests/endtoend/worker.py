@@ -1,4 +1,4 @@
-"""A worker in a process of its own, which the tests kill: `python worker.py SETTINGS.json`."""
+"""A worker in a process of its own, which the tests kill: `python worker.py SETTINGS.json CONTACTS`."""
 
 import json
 import signal
@@ -44,7 +44,16 @@ def main():
     }
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with RefundEngine.open(settings["store"], gateways=gateways, endpoints=endpoints, timeout_s=30) as engine:
+    told = Path(sys.argv[2]).open("a", buffering=1)  # noqa: SIM115 - open until this process ends
+    with RefundEngine.open(
+        settings["store"],
+        gateways=gateways,
+        endpoints=endpoints,
+        timeout_s=30,
+        on_contact=lambda contacted: told.write(
+            f"{contacted.phase} {contacted.refund_id} {contacted.outcome}\n"
+        ),
+    ) as engine:
         print("working", flush=True)
         engine.work(stop, concurrency=settings["concurrency"])
 

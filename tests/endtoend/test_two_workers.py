@@ -1,0 +1,31 @@
+"""Two workers in processes of their own, on one store: no refund is sent twice."""
+
+import signal
+from collections import Counter
+
+from refold.engine import Money
+
+REFUNDS = 200
+CAPABILITIES = {"recheck_s": [], "outcome_window_s": 600}
+
+
+def test_two_workers_send_each_of_two_hundred_refunds_once(world):
+    names = ("evocloud", "evonet", "bbmsl", "easylink")
+    with world(speed=60, capabilities=CAPABILITIES, seed="two workers") as there:
+        asked = [(names[n % 4], f"r{n}-succeeds") for n in range(REFUNDS)]
+        workers = [there.start_worker() for _ in range(2)]
+        for gateway, refund_id in asked:
+            there.engine.request(
+                gateway=gateway, payment_id=refund_id, refund_id=refund_id, amount=Money(100, "HKD")
+            )
+
+        def states():
+            return Counter(str(view.state) for view in there.engine.find())
+
+        there.until(lambda: states() == {"success": REFUNDS}, 120, states)
+        assert [there.end(worker, how=signal.SIGTERM) for worker in workers] == [0, 0]
+        assert sorted(there.posts()) == sorted(asked)
+        assert all(there.simulators[gateway].ledger.moved(refund_id) == 100 for gateway, refund_id in asked)
+        worked = [sum(line.startswith("submit") for line in there.said(worker)) for worker in workers]
+        assert sum(worked) == REFUNDS
+        assert min(worked) > 0, "one of them did nothing: the test would show nothing"

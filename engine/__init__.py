@@ -8,7 +8,7 @@ from .domain.money import Money
 from .domain.signals import Signal, State
 from .errors import RefoldError
 from .opening import open_configured
-from .service.contacting import Contacted
+from .service.contacted import Contacted
 from .service.facade import RefundEngine
 from .service.importing import IngestReport
 from .service.recording import Outcome, Receipt

@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 from urllib.parse import unquote, urlsplit
 
 from .errors import InvalidSetting
@@ -18,11 +18,11 @@ from .service.views import VIEWS
 from .transport.endpoint import Endpoint, is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ..adapters import SigningKey
-    from .domain.money import Money
     from .ports import Capabilities, Clock, Entropy, EventStore, Gateway, Transport
+    from .ports.simulation import ServedSimulators
     from .secret_sources import Warn
     from .service.observing import AppendHook
     from .settings import BbmslSettings, GatewaySettings, KeyedSettings, Settings
@@ -287,47 +287,6 @@ def _private_key(section: BbmslSettings, environ: Mapping[str, str], warn: Warn)
 SIMULATORS_MISSING: Final = "the simulators need `pip install 'refold[simulators]'`"
 
 
-class ServedSimulators(NamedTuple):
-    """Simulators that are being served.
-
-    Attributes:
-        urls: the base URL of each gateway.
-        settings: what points refold at them, as TOML. It holds keys.
-        outcomes: word, last two digits of the amount, gateways, what happens.
-        ledger_url: of the first gateway's ledger.
-        gateways: adapters with the simulators' keys.
-        capture: takes gateway, payment and amount: the payment exists, with that much captured.
-        books: returns what the gateways' books say of every refund.
-    """
-
-    urls: Mapping[str, str]
-    settings: str
-    outcomes: Sequence[tuple[str, str, str, str]]
-    ledger_url: str
-    gateways: Sequence[Gateway]
-    capture: Callable[[str, str, Money], None]
-    books: Callable[[], Sequence[Booked]]
-
-
-class Booked(NamedTuple):
-    """What the books of a simulated gateway say of a refund.
-
-    Attributes:
-        state: `success` where the money is out, else `failed`, `closed` or `pending`.
-        asked_minor, moved_minor: the refund's amount, and how much of the payment's money really went out for it.
-        requests: how many refund requests reached the gateway.
-        settled: nothing will happen to it any more.
-    """
-
-    gateway: str
-    refund_id: str
-    state: str
-    asked_minor: int
-    moved_minor: int
-    requests: int
-    settled: bool
-
-
 @contextmanager
 def serve_simulators(
     names: Sequence[str] = (),
@@ -360,43 +319,14 @@ def serve_simulators(
     except ImportError:
         raise InvalidSetting("simulators", SIMULATORS_MISSING) from None
     chances = {**dict.fromkeys(map(str, found.Fault), all_faults), **(faults or {})}
-    made = found.simulators(
-        names or found.NAMES,
+    with found.staged(
+        names,
         clock=system_clock,
-        seed=seed,
+        chances=chances,
+        host=host,
+        port=port,
         speed=speed,
-        faults=found.Faults.named(seed, chances),
+        seed=seed,
         hurried=hurried,
-    )
-
-    def books() -> Sequence[Booked]:
-        told = []
-        for name in made:
-            ledger = made[name].ledger
-            posts = list(ledger.posts)
-            told += [
-                Booked(
-                    name,
-                    refund_id,
-                    refund.state,
-                    refund.amount_minor,
-                    ledger.moved(refund_id),
-                    posts.count(refund_id),
-                    refund.settled,
-                )
-                for refund_id, refund in ledger.refunds.items()
-            ]
-        return told
-
-    with found.serve(made, host, port) as running:
-        urls = {name: running.url(name) for name in made}
-        ledger_url = f"{running.origin}/_simulator/{next(iter(made))}/ledger"
-        yield ServedSimulators(
-            urls=urls,
-            settings=found.settings_toml(running),
-            outcomes=found.outcome_rows(),
-            ledger_url=ledger_url,
-            gateways=made.gateways,
-            capture=lambda gateway, payment_id, amount: made[gateway].capture(payment_id, amount),
-            books=books,
-        )
+    ) as served:
+        yield served

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .ports import Clock, Entropy
-    from .service.contacting import Contacted
+    from .service.contacted import Contacted
     from .service.noticing import MoveHook
     from .service.observing import AppendHook
     from .settings import Settings

@@ -7,6 +7,7 @@ from .ledger import Ledger, Movement, SimulatedRefund
 from .scripts import outcome_rows, outcome_table
 from .serving import Running, serve, settings_toml
 from .simulator import Simulator
+from .staging import staged
 
 __all__ = [
     "FAULTS",
@@ -27,4 +28,5 @@ __all__ = [
     "serve",
     "settings_toml",
     "simulators",
+    "staged",
 ]

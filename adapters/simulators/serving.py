@@ -28,6 +28,7 @@ _LOGGERS: Final = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 _BACKLOG: Final = 128
 _GRACE_S: Final = 2
 _LOOKS_A_SECOND: Final = 200
+_CLOSED_AFTER_S: Final = 1 / 50
 
 
 class Running:
@@ -251,8 +252,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - closed by their owner
         """Close all connections; what is still being answered gets a moment."""
-        for server in self.servers:
-            server.close()
+        self._stop_listening()
+        await asyncio.sleep(_CLOSED_AFTER_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_S):
                 while self.server_state.connections:
@@ -267,11 +268,24 @@ class _Server(uvicorn.Server):
 
     def _refuse_connections(self) -> None:
         self.listening.clear()
-        for server in self.servers:
-            server.close()
+        self._stop_listening()
         self._shut_until = self._pace.after(self._pace.now(), REFUSED_S)
         if self._reopening is None:
             self._reopening = asyncio.get_running_loop().create_task(self._reopen())
+
+    def _stop_listening(self) -> None:
+        """Refuse connections from now on, and close the port a moment later.
+
+        A connection that asyncio has accepted and not yet set up would be lost, and leak, were its server closed now.
+        """
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for listener in server.sockets:
+                loop.remove_reader(listener.fileno())
+                with suppress(OSError):  # only Linux lets a listener be shut down
+                    listener.shutdown(socket.SHUT_RDWR)
+            loop.call_later(_CLOSED_AFTER_S, server.close)
+        self.servers = []
 
     async def _reopen(self) -> None:
         while self._shut_until is not None and self._pace.now() < self._shut_until:

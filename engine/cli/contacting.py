@@ -14,7 +14,7 @@ from .session import AsJson, Db, session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..service.contacting import Contacted
+    from ..service.contacted import Contacted
     from ..service.facade import RefundEngine
     from ..service.views import RefundView
     from .output import Output

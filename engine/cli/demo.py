@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from ..composition import Booked
+    from ..ports.simulation import Booked
     from ..service.views import RefundView
     from .demo_world import World
     from .output import Output

@@ -18,7 +18,7 @@ from ..transport.endpoint import Endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..composition import Booked, ServedSimulators
+    from ..ports.simulation import Booked, ServedSimulators
 
 SPEED: Final = 60
 """Simulated seconds a second: a gateway's 45 s of time-out become one."""

@@ -22,7 +22,7 @@ from .output import Output
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
-    from ..service.contacting import Contacted
+    from ..service.contacted import Contacted
     from ..service.observing import AppendHook
     from ..settings import Settings
 

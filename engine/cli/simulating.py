@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.table import Table
 
-from ..composition import ServedSimulators, serve_simulators
+from ..composition import serve_simulators
 from ..domain.masking import shown
 from ..errors import InvalidSetting
+from ..ports.simulation import ServedSimulators
 from .session import session
 
 if TYPE_CHECKING:

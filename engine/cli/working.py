@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from ..service.contacting import Contacted
+    from ..service.contacted import Contacted
     from ..service.working import WorkReport
     from ..settings import Settings
     from .output import Output

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
@@ -39,6 +38,7 @@ from ..errors import (
 )
 from ..ports.transport import NoAnswer, no_endpoint
 from .building import as_message
+from .contacted import Contacted
 from .journal import advanced, load_refund, payment_stream, refund_stream, refund_write, retried
 from .noticing import named
 from .reserving import check_reserved, under_way
@@ -51,49 +51,14 @@ if TYPE_CHECKING:
     from ..domain.events import Event
     from ..domain.message import HttpRequest
     from ..domain.refund import Refund
-    from ..ports import Clock, EventStore, Gateway
+    from ..ports import Clock, Entropy, EventStore, Gateway
     from ..ports.transport import Answer, Transport
     from .building import Builder
+    from .contacted import Phase
     from .keeping import Keeper
     from .recording import Recorder
 
-Phase = Literal["submit", "poll"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contacted:
-    """What came of one contact.
-
-    Attributes:
-        phase: `submit` or `poll`.
-        outcome: `answered`, `timeout`, `not_sent` or `http_error`.
-        http_status: of the answer.
-        retry_after_s: how many seconds the gateway wants to be left alone.
-        detail: what happened where no answer came.
-        tried: False where it did not come to a contact, which says nothing about the gateway.
-    """
-
-    gateway: str
-    refund_id: str
-    phase: Phase
-    outcome: str
-    http_status: int | None = None
-    retry_after_s: int | None = None
-    detail: str = ""
-    tried: bool = True
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the gateway is there and takes requests."""
-        return (
-            self.outcome == "answered"
-            and (self.http_status or 0) < _SERVER_ERROR
-            and self.http_status != _TOO_MANY
-        )
-
-
-_SERVER_ERROR: Final = 500
-_TOO_MANY: Final = 429
+_NAME_BYTES: Final = 8
 
 
 class _Lease(NamedTuple):
@@ -118,7 +83,7 @@ class Contactor:
         recorder: Recorder,
         keeper: Keeper,
         clock: Clock,
-        holder: str,
+        entropy: Entropy,
         on_contact: Callable[[Contacted], None] | None,
     ) -> None:
         """Join what a contact needs.
@@ -130,7 +95,7 @@ class Contactor:
             recorder: records the answers.
             keeper: makes what failures say safe to keep.
             clock: the present.
-            holder: this worker's name in leases.
+            entropy: makes this worker's name in leases.
             on_contact: told of each contact, once what came of it is durable.
         """
         self._store = store
@@ -139,7 +104,8 @@ class Contactor:
         self._recorder = recorder
         self._keeper = keeper
         self._clock = clock
-        self._holder = holder
+        self._entropy = entropy
+        self._name = ""
         self._on_contact = on_contact
         self._log = structlog.wrap_logger(logging.getLogger("refold"))
 
@@ -247,8 +213,13 @@ class Contactor:
         if capabilities.one_at_a_time and refund.payment_id is not None:
             name = payment_stream(gateway.name, refund.payment_id)
         ends_at = now + timedelta(seconds=capabilities.post_timeout_s + capabilities.poll_interval_s)
-        token = self._store.claim(name, holder=self._holder, now=time_text(now), until=time_text(ends_at))
+        token = self._store.claim(name, holder=self._holder(), now=time_text(now), until=time_text(ends_at))
         return None if token is None else _Lease(token, ends_at)
+
+    def _holder(self) -> str:
+        """Return this worker's name; made when it is first needed, so that engines that send nothing draw nothing."""
+        self._name = self._name or self._entropy(_NAME_BYTES).hex()
+        return self._name
 
     def _load(self, refund_id: str) -> Refund:
         refund = load_refund(self._store, refund_id)

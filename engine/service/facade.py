@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from threading import Event
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from ..domain.events import RefundRequested
 from ..domain.identifiers import identifier
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..domain.money import Money
     from ..ports import Clock, Entropy, EventStore, Gateway, Transport
     from ..transport.endpoint import Endpoint
-    from .contacting import Contacted
+    from .contacted import Contacted
     from .importing import IngestReport, LogLine
     from .noticing import MoveHook
     from .observing import AppendHook
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from .views import PaymentView, RefundView
     from .webhooks import WebhookReply
     from .working import WorkReport
-
-
-_HOLDER_BYTES: Final = 8
 
 
 class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
@@ -91,7 +88,7 @@ class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
             recorder=self._recorder,
             keeper=keeper,
             clock=clock,
-            holder=entropy(_HOLDER_BYTES).hex(),
+            entropy=entropy,
             on_contact=on_contact,
         )
         self._importer = Importer(store, self._record_line, keeper, moves)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..ports import Clock, EventStore, Gateway
-    from .contacting import Contacted, Contactor
+    from .contacted import Contacted
+    from .contacting import Contactor
     from .deciding import Decider
 
 CONCURRENCY: Final = 8

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from ..ports import EventStore
-    from ..service.contacting import Contacted
+    from ..service.contacted import Contacted
     from ..service.observing import Append
     from ..service.working import WorkReport
     from .flight import InFlight

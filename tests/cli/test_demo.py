@@ -13,7 +13,7 @@ import pytest
 from refold.engine import RefundEngine
 from refold.engine.cli import demo
 from refold.engine.cli.demo_world import WISHES
-from refold.engine.composition import Booked
+from refold.engine.ports.simulation import Booked
 
 
 def refold(folder, *arguments, **environ):

@@ -286,7 +286,7 @@ def test_a_fresh_process_sends_and_leaves_nothing_behind(serve):
     import refold
 
     folder = Path(refold.__file__).parent.parent
-    command = [sys.executable, "-W", "error", "-X", "dev", "-c", textwrap.dedent(program)]
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
     run = subprocess.run(
         command,
         cwd=where,

@@ -63,7 +63,7 @@ def test_one_worker_goes_on_after_every_failure(engine, ask, clock, failing, num
     monkeypatch.setattr("refold.engine.service.working._TICK_S", 0)
     done = Done(clock)
     report = engine.work(done, on_progress=done.look)
-    assert (report.under_way, report.waiting, done.given_up) == (0, 3, False)
+    assert (report.under_way, report.rechecks, done.given_up) == (0, 3, False)
     assert {engine.refund(f"r-{n}").state for n in range(3)} == {State.SUCCESS}
 
 
@@ -80,7 +80,7 @@ class Done:
         self.given_up = self._rounds > 3000
         contacts = sum(report.contacts.values())
         # Nothing is late: what waits is an outcome that is asked about again after a day.
-        self._set = self.given_up or (contacts >= 3 and report.waiting == 3 and not report.under_way)
+        self._set = self.given_up or (contacts >= 3 and report.rechecks == 3 and not report.under_way)
 
     def is_set(self):
         return self._set

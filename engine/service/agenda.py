@@ -39,8 +39,10 @@ class Agenda:
         self._clock = clock
         self._read: int | None = None
         self._due: dict[str, tuple[datetime, str]] = {}
-        rechecks = [age_s for gateway in gateways.values() for age_s in gateway.capabilities.recheck_s]
+        able = [gateway.capabilities for gateway in gateways.values()]
+        rechecks = [age_s for each in able for age_s in each.recheck_s]
         self._looked_back = timedelta(seconds=2 * max(rechecks, default=0)) + _LOOK_BACK
+        self._pending_for = timedelta(seconds=max((each.pending.exhausted_s for each in able), default=0))
         self._heaps: dict[tuple[bool, str], list[tuple[datetime, str]]] = {}
         """By whether it is a recheck, and by gateway."""
         self._settled: set[str] = set()
@@ -81,11 +83,16 @@ class Agenda:
         return position, changed
 
     def _open_refunds(self) -> Iterator[str]:
+        settled_since = self._clock() - self._looked_back
+        requested_since = f"{time_text(settled_since - self._pending_for)} "
         for state in State:
-            # What has an outcome is looked at again for some days only, unless its amount is held.
-            recent = None if state in _OPEN else f"{time_text(self._clock() - self._looked_back)} "
+            # What has an outcome is looked at again for some days only, unless its amount is held. The outcome may
+            # have come long after the request.
+            recent = None if state in _OPEN else requested_since
             for row in self._store.rows(REFUNDS, where={"state": str(state)}, order="sort_key", after=recent):
-                if row["gateway"] in self._gateways:
+                if row["gateway"] not in self._gateways:
+                    continue
+                if state in _OPEN or str(row["updated_at"]) >= time_text(settled_since):
                     yield str(row["refund_id"])
 
     def plan(self, refund_id: str) -> None:

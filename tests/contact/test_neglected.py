@@ -12,6 +12,7 @@ from refold.engine.testing.scripted_transport import TIMEOUT, ScriptedTransport
 
 DAY = 86_400
 SUCCESS = Answer(200, {}, b'{"result":{"code":"S0000","message":""},"refund":{"status":"refunded_full"}}')
+PENDING = Answer(200, {}, b'{"result":{"code":"S0000","message":""},"refund":{"status":"refund_pending"}}')
 UNKNOWN = Answer(200, {}, b'{"result":{"code":"C0004","message":""}}')
 OTHER = b'{"result":{"code":"B0001"},"refund":{"transAmount":{"currency":"HKD","value":"1.00"}}}'
 
@@ -134,3 +135,23 @@ def test_marking_many_as_overdue_keeps_no_refund_from_being_sent(make, script, c
     engine.work(stop, on_progress=count)
     assert seen[0] <= 4
     assert rounds[-1] == 7
+
+
+def test_an_outcome_that_came_long_after_the_request_is_rechecked_by_the_next_worker(
+    make, script, ask, clock
+):
+    ask()
+    script.says(post=[PENDING], get=[PENDING])
+    engine = make()
+    for _ in range(17 * 4):
+        engine.work(once=True)
+        clock.tick(DAY // 4)
+    script.says(get=[SUCCESS])
+    clock.tick(DAY)
+    engine.work(once=True)
+    assert engine.refund("r-1").state is State.SUCCESS
+    script.sent.clear()
+    for _ in range(10):
+        clock.tick(DAY)
+        make().work(once=True)
+    assert len(script.sent) == 2

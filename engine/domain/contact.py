@@ -100,7 +100,7 @@ def why_contact(refund: Refund) -> Why | None:
         return None
     if refund.state is State.CREATED:
         # What speaks of a refund that we know of no submission of, was sent by somebody.
-        heard = refund.answered_at is not None or refund.unrecognised
+        heard = refund.answered_at is not None or refund.spoken_of or refund.unrecognised
         return Why.IN_DOUBT if refund.submitted or heard else Why.UNSENT
     if refund.state is State.RECEIVED:
         return Why.PENDING

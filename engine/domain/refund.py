@@ -85,6 +85,7 @@ class Refund:
         unsent: how often it could not be sent: those of the attempts, and requests that could not even be built.
         unsent_at: when that last happened.
         answered_at: when the gateway itself last answered a submission.
+        spoken_of: an answer to a submission or a webhook has come, whatever it said: somebody has sent it.
         refused_at: when an answer to a submission last refused it.
         pending_at: when the gateway first said that it holds the refund.
         endings: what it said about how the refund ended (bit), and when it first said so.
@@ -119,6 +120,7 @@ class Refund:
     unsent: int = 0
     unsent_at: datetime | None = None
     answered_at: datetime | None = None
+    spoken_of: bool = False
     refused_at: datetime | None = None
     pending_at: datetime | None = None
     endings: tuple[tuple[int, datetime], ...] = ()
@@ -274,6 +276,7 @@ def _with_evidence(refund: Refund, event: EvidenceRecorded, recorded: Recorded) 
     ours = event.claimed is None  # a message that names something else says nothing about our submission
     changed: dict[str, Any] = {
         "mask": refund.mask | bit(signal),
+        "spoken_of": refund.spoken_of or event.channel in {Channel.API_RESPONSE, Channel.WEBHOOK},
         "unrecognised": refund.unrecognised or signal is Signal.UNRECOGNISED,
         "unproven": refund.unproven or event.hold is Hold.UNTIL_RECONCILED,
         "reconciled": refund.reconciled or (event.channel is Channel.REPORT and _confirms(event)),

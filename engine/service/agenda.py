@@ -39,9 +39,12 @@ class Agenda:
         self._clock = clock
         self._read: int | None = None
         self._due: dict[str, tuple[datetime, str]] = {}
-        rechecks = [age_s for gateway in gateways.values() for age_s in gateway.capabilities.recheck_s]
+        able = [gateway.capabilities for gateway in gateways.values()]
+        rechecks = [age_s for each in able for age_s in each.recheck_s]
         self._looked_back = timedelta(seconds=2 * max(rechecks, default=0)) + _LOOK_BACK
-        self._heap: list[tuple[datetime, str]] = []
+        self._pending_for = timedelta(seconds=max((each.pending.exhausted_s for each in able), default=0))
+        self._heaps: dict[tuple[bool, str], list[tuple[datetime, str]]] = {}
+        """By whether it is a recheck, and by gateway."""
         self._settled: set[str] = set()
         self._log = structlog.wrap_logger(logging.getLogger("refold"))
 
@@ -80,11 +83,16 @@ class Agenda:
         return position, changed
 
     def _open_refunds(self) -> Iterator[str]:
+        settled_since = self._clock() - self._looked_back
+        requested_since = f"{time_text(settled_since - self._pending_for)} "
         for state in State:
-            # What has an outcome is looked at again for some days only, unless its amount is held.
-            recent = None if state in _OPEN else f"{time_text(self._clock() - self._looked_back)} "
+            # What has an outcome is looked at again for some days only, unless its amount is held. The outcome may
+            # have come long after the request.
+            recent = None if state in _OPEN else requested_since
             for row in self._store.rows(REFUNDS, where={"state": str(state)}, order="sort_key", after=recent):
-                if row["gateway"] in self._gateways:
+                if row["gateway"] not in self._gateways:
+                    continue
+                if state in _OPEN or str(row["updated_at"]) >= time_text(settled_since):
                     yield str(row["refund_id"])
 
     def plan(self, refund_id: str) -> None:
@@ -115,23 +123,32 @@ class Agenda:
         """Leave a refund alone for a while that could not be worked on."""
         self._set(refund_id, self._clock() + _SET_ASIDE, gateway)
 
-    def take_due(self, now: datetime, wanted: Callable[[str, str], bool]) -> Iterator[tuple[str, str]]:
-        """Yield refund and gateway of what is due and wanted; what is yielded is off the agenda."""
-        unwanted = []
-        try:
-            while self._heap and self._heap[0][0] <= now:
-                due_at, refund_id = heapq.heappop(self._heap)
-                planned = self._due.get(refund_id)
-                if planned is None or planned[0] != due_at:
-                    continue  # it was planned anew since
-                if wanted(refund_id, planned[1]):
-                    del self._due[refund_id]
-                    yield refund_id, planned[1]
-                else:
-                    unwanted.append((due_at, refund_id))
-        finally:
-            for entry in unwanted:
-                heapq.heappush(self._heap, entry)
+    def take_due(
+        self,
+        now: datetime,
+        wanted: Callable[[str, str], bool],
+        has_room: Callable[[str], bool] = lambda _: True,
+    ) -> Iterator[tuple[str, str]]:
+        """Yield refund and gateway of what is due and wanted; what is yielded is off the agenda.
+
+        Rechecks come last: what has no outcome must not wait for what has one. Of a gateway that has no room nothing
+        is looked at, so that a long queue costs nothing.
+        """
+        for (_, gateway), heap in sorted(self._heaps.items()):
+            unwanted = []
+            try:
+                while heap and heap[0][0] <= now and has_room(gateway):
+                    due_at, refund_id = heapq.heappop(heap)
+                    if self._due.get(refund_id) != (due_at, gateway):
+                        continue  # it was planned anew since
+                    if wanted(refund_id, gateway):
+                        del self._due[refund_id]
+                        yield refund_id, gateway
+                    else:
+                        unwanted.append((due_at, refund_id))
+            finally:
+                for entry in unwanted:
+                    heapq.heappush(heap, entry)
 
     def is_due(self, refund_id: str, now: datetime) -> bool:
         """Tell whether something is to be done about a refund now."""
@@ -139,14 +156,19 @@ class Agenda:
 
     def next_due(self) -> datetime | None:
         """Return when the next thing is due; None where nothing is to be done."""
-        while self._heap:
-            due_at, refund_id = self._heap[0]
-            if refund_id in self._due and self._due[refund_id][0] == due_at:
+        firsts = [self._first(gateway, heap) for (_, gateway), heap in self._heaps.items()]
+        return min((first for first in firsts if first is not None), default=None)
+
+    def _first(self, gateway: str, heap: list[tuple[datetime, str]]) -> datetime | None:
+        while heap:
+            due_at, refund_id = heap[0]
+            if self._due.get(refund_id) == (due_at, gateway):
                 return due_at
-            heapq.heappop(self._heap)
+            heapq.heappop(heap)
         return None
 
     def _set(self, refund_id: str, due_at: datetime, gateway: str) -> None:
         if self._due.get(refund_id) != (due_at, gateway):
             self._due[refund_id] = (due_at, gateway)
-            heapq.heappush(self._heap, (due_at, refund_id))
+            heap = self._heaps.setdefault((refund_id in self._settled, gateway), [])
+            heapq.heappush(heap, (due_at, refund_id))

@@ -33,13 +33,15 @@ class Breaker:
         self.open_until: datetime | None = None
         """The gateway is left alone until then; None: it is not."""
 
+    def rests(self, now: datetime) -> bool:
+        """Tell whether `allows` would refuse; asking changes nothing."""
+        return self.open_until is not None and (now < self.open_until or self._probing)
+
     def allows(self, now: datetime) -> bool:
         """Tell whether the gateway may be contacted; after an opening, the first to ask is the one that tries."""
-        if self.open_until is None:
-            return True
-        if now < self.open_until or self._probing:
+        if self.rests(now):
             return False
-        self._probing = self._failures >= FAILURES
+        self._probing = self.open_until is not None and self._failures >= FAILURES
         return True
 
     def note(self, now: datetime, *, healthy: bool, retry_after_s: int | None = None) -> None:

@@ -187,7 +187,13 @@ class Contactor:
             # Nobody called who could correct it: it is noted where people look, and tried again ever more rarely.
             phase: Phase = "poll" if action is Action.LOOK_UP else "submit"
             failed = NoAnswer("not_sent", str(error))
-            return self._failed(gateway, refund.refund_id, phase, failed, tried=False)
+            noted = self._failed(gateway, refund.refund_id, phase, failed, tried=False)
+        # What may be at the gateway is not forgotten there because it cannot be sent again.
+        if not (action is Action.SEND and refund.submitted and gateway.capabilities.lookup_by_own_reference):
+            return noted
+        if query_allowed_at(refund, gateway.capabilities) > self._clock():
+            return noted
+        return self._done_or_noted(gateway, self._load(refund.refund_id), Action.LOOK_UP, lease)
 
     # ---- one at a time
 

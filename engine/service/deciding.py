@@ -48,15 +48,17 @@ class Decider:
 
     def mark_overdue(self, gateways: Mapping[str, Gateway]) -> list[str]:
         """Raise `overdue` for each refund without an outcome within its gateway's window; return their ids."""
-        marked = []
+        return list(self.marking_overdue(gateways))
+
+    def marking_overdue(self, gateways: Mapping[str, Gateway]) -> Iterator[str]:
+        """Do the same one by one: each id is yielded once it is durable."""
         for state in (State.CREATED, State.RECEIVED):
             for view in self._unsettled(state):
                 if Attention.OVERDUE in view.attention or view.gateway not in gateways:
                     continue
                 window = timedelta(seconds=gateways[view.gateway].capabilities.outcome_window_s)
                 if self._marked(view, window):
-                    marked.append(view.refund_id)
-        return marked
+                    yield view.refund_id
 
     def _marked(self, view: RefundView, window: timedelta) -> bool:
         now = self._clock()

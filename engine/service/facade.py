@@ -277,6 +277,7 @@ class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
             contactor=self._contactor,
             decider=self._decider,
             clock=self._clock,
+            watched=self.gateways,
             concurrency=arguments.concurrency(concurrency),
             on_progress=on_progress,
         )

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,7 +25,7 @@ from .breaker import Breaker
 from .noticing import named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from ..ports import Clock, EventStore, Gateway
@@ -37,6 +38,7 @@ CONCURRENCY: Final = 8
 _TICK_S: Final = 0.5
 """Seconds after which the log is looked at again for what others have appended."""
 _OVERDUE_EVERY: Final = timedelta(minutes=1)
+_MARKS_A_ROUND: Final = 100
 
 
 @dataclass(slots=True)
@@ -71,11 +73,16 @@ class Worker:
         contactor: Contactor,
         decider: Decider,
         clock: Clock,
+        watched: Mapping[str, Gateway] | None = None,
         concurrency: int = CONCURRENCY,
         on_progress: Callable[[WorkReport], None] | None = None,
     ) -> None:
-        """Work for these gateways, with `concurrency` contacts at once with each of them."""
+        """Work for these gateways, with `concurrency` contacts at once with each of them.
+
+        Refunds of those `watched` are marked overdue too: what nobody can send is what people must be told of.
+        """
         self._gateways = gateways
+        self._watched = gateways if watched is None else watched
         self._contactor = contactor
         self._decider = decider
         self._clock = clock
@@ -85,10 +92,11 @@ class Worker:
         self._breakers = {name: Breaker() for name in gateways}
         self._under_way: dict[str, str] = {}
         """Gateway by refund of each contact that was begun; changed by the working thread alone."""
-        self._finished: list[tuple[str, str, Contacted | Exception | None]] = []
+        self._finished: list[tuple[str, str, Contacted | BaseException | None]] = []
         """What the contacting threads hand back: refund, gateway and what came of it."""
         self._changed = threading.Condition()
         self._marked_at: datetime | None = None
+        self._marking: Iterator[str] | None = None
         self._report = WorkReport()
         self._log = structlog.wrap_logger(logging.getLogger("refold"))
 
@@ -118,39 +126,50 @@ class Worker:
 
     def _tried_step(self, pools: Mapping[str, ThreadPoolExecutor], *, once: bool) -> int:
         try:
-            return self._step(pools)
+            return self._step(pools, once=once)
         except StoreError as error:
             if once:
                 raise
             self._log.error("work.store_failed", error=type(error).__name__, reason=str(error))
             return 0
 
-    def _step(self, pools: Mapping[str, ThreadPoolExecutor]) -> int:
+    def _step(self, pools: Mapping[str, ThreadPoolExecutor], *, once: bool) -> int:
         """Begin what is due, and return how many contacts that are."""
         self._take_finished()
         self._agenda.catch_up()
         now = self._clock()
-        if self._marked_at is None or now - self._marked_at >= _OVERDUE_EVERY:
-            self._marked_at = now
-            self._decider.mark_overdue(self._gateways)
+        self._mark_overdue(now, None if once else _MARKS_A_ROUND)
         begun = 0
-        for refund_id, gateway in self._agenda.take_due(now, self._is_free):
+        for refund_id, gateway in self._agenda.take_due(now, self._is_free, self._has_room):
             self._under_way[refund_id] = gateway
             pools[gateway].submit(self._perform, refund_id, gateway)
             begun += 1
         return begun
 
-    def _is_free(self, refund_id: str, gateway: str) -> bool:
+    def _mark_overdue(self, now: datetime, most: int | None) -> None:
+        """Mark what is overdue, so many a round: ten thousand of them must keep no refund from being sent."""
+        if self._marking is None:
+            if self._marked_at is not None and now - self._marked_at < _OVERDUE_EVERY:
+                return
+            self._marked_at = now
+            self._marking = self._decider.marking_overdue(self._watched)
+        marking, self._marking = self._marking, None  # should the store fail, it begins anew
+        marked = sum(1 for _ in islice(marking, most))
+        if marked == most:
+            self._marking = marking
+
+    def _has_room(self, gateway: str) -> bool:
         busy = sum(1 for name in self._under_way.values() if name == gateway)
-        if refund_id in self._under_way or busy >= self._concurrency:
-            return False
-        return self._breakers[gateway].allows(self._clock())
+        return busy < self._concurrency and not self._breakers[gateway].rests(self._clock())
+
+    def _is_free(self, refund_id: str, gateway: str) -> bool:
+        return refund_id not in self._under_way and self._breakers[gateway].allows(self._clock())
 
     def _perform(self, refund_id: str, gateway: str) -> None:
-        result: Contacted | Exception | None
+        result: Contacted | BaseException | None
         try:
             result = self._contactor.perform(self._gateways[gateway], refund_id)
-        except Exception as error:  # noqa: BLE001 - handed to the working thread, which tells them apart
+        except BaseException as error:  # noqa: BLE001 - handed to the working thread, which would wait for it for ever
             result = error
         with self._changed:
             self._finished.append((refund_id, gateway, result))
@@ -166,7 +185,7 @@ class Worker:
             self._put_off(
                 refund_id, gateway
             )  # should the store fail before it is planned anew, it comes back
-            if isinstance(result, Exception):
+            if isinstance(result, BaseException):
                 self._fail(refund_id, gateway, result)
             elif result is None:
                 self._nothing_done(refund_id, gateway)
@@ -194,7 +213,7 @@ class Worker:
         if self._agenda.is_due(refund_id, self._clock()):
             self._put_off(refund_id, gateway)
 
-    def _fail(self, refund_id: str, gateway: str, error: Exception) -> None:
+    def _fail(self, refund_id: str, gateway: str, error: BaseException) -> None:
         self._breakers[gateway].forget_probe()
         if isinstance(error, VersionConflict):
             self._agenda.plan(refund_id)

@@ -64,6 +64,7 @@ _CAPABILITIES: Final = Capabilities(
     webhook_retry_s=(),
     # The schedule is ours: the refund is synchronous, so what is under way is soon over.
     pending=Schedule((Stage(1800, 60), Stage(86_400, 1800), Stage(3 * 86_400, 6 * 3600)), 86_400),
+    recheck_s=(),  # the refund is synchronous; and a query tells of the order, which may have a later refund by then
     refund_reference=False,  # an order has one refund: it is found by the order, whatever number the merchant gave it
 )
 _HOLD: Final = {Signal.REJECTED: Hold.UNTIL_QUERY}

@@ -29,6 +29,8 @@ MARGIN_S: Final = 60
 """Seconds before the gateway forgets a key in which nothing is sent under it any more: clocks differ."""
 _FIRST_BACKOFF_S: Final = 5
 _MOST_BACKOFF_S: Final = 3600
+_LONGEST_REST_S: Final = 86_400
+"""As long as a gateway can ask to be left alone."""
 
 
 class Why(StrEnum):
@@ -59,22 +61,34 @@ class Contact(NamedTuple):
     Attributes:
         due_at: not before; a gateway's own limits are in it.
         since: since when the question has stood; schedules go by its age.
+        misdated: a clock or a message was wrong; `due_at` is then the longest wait from now, whenever it is asked.
     """
 
     action: Action
     why: Why
     due_at: datetime
     since: datetime
+    misdated: bool = False
 
 
 def next_contact(refund: Refund, capabilities: Capabilities, now: datetime) -> Contact | None:
     """Return what to do next about a refund; None where it is settled, or where only a person can help.
+
+    However wrong a clock was, or the date of a message: nothing is put off for longer than its schedule ever waits.
 
     Args:
         refund: as the log tells it.
         capabilities: the gateway's.
         now: the present; with it, whether a key may have been forgotten.
     """
+    found = _planned(refund, capabilities, now)
+    if found is None:
+        return None
+    latest = now + timedelta(seconds=_longest_wait_s(found.why, refund, capabilities, now))
+    return found if found.due_at <= latest else found._replace(due_at=latest, misdated=True)
+
+
+def _planned(refund: Refund, capabilities: Capabilities, now: datetime) -> Contact | None:
     why = why_contact(refund)
     if why is None:
         return None
@@ -120,7 +134,7 @@ def may_send_again(refund: Refund, capabilities: Capabilities, now: datetime) ->
     since = max(attempt.time for attempt in refund.sent)
     if not key_is_safe and safe_until is not None:
         since = max(since, safe_until)
-    denied = [time for _, time in refund.absent if time > since]
+    denied = [time for _, time in refund.absent if since < time <= now]
     return (
         len(denied) >= capabilities.absence.answers
         and seconds_between(min(denied), max(denied)) >= capabilities.absence.apart_s
@@ -142,6 +156,20 @@ def query_allowed_at(refund: Refund, capabilities: Capabilities) -> datetime:
     if refund.polled_at is not None:
         settled = max(settled, refund.polled_at + timedelta(seconds=capabilities.poll_interval_s))
     return _allowed(refund, settled)
+
+
+def _longest_wait_s(why: Why, refund: Refund, capabilities: Capabilities, now: datetime) -> int:
+    """Return the seconds that a contact for that reason can be away at most."""
+    schedule = capabilities.pending if why is Why.PENDING else capabilities.in_doubt
+    waits = [capabilities.post_timeout_s, capabilities.poll_interval_s, _MOST_BACKOFF_S]
+    if why is Why.RECHECK:
+        waits += capabilities.recheck_s
+    if why is not Why.UNSENT:
+        waits += [schedule.afterwards_s, *(stage.every_s for stage in schedule.stages)]
+    if refund.not_before is not None and refund.not_before > now:
+        waits.append(_LONGEST_REST_S)
+    # A tenth more than the longest, as every wait may be spread.
+    return max(waits) * 11 // 10
 
 
 # ---- moments

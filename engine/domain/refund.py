@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import EventUnreadable, InvalidText, RefundConflict, SelfApproval
+from .attempt import Attempt
 from .attention import Attention, attention_of
 from .events import (
     ContactFailed,
@@ -52,24 +53,6 @@ class Resolution:
     seen_mask: int
     actor: str
     reason: str
-
-
-class Attempt(NamedTuple):
-    """One submission: when it began, and with which bytes.
-
-    Attributes:
-        digest: of the request's message.
-        signed_at, nonce, target: what the request was built with, and where it was sent; None where it was not built
-            by this engine.
-        left: False where it is certain that no byte of it left.
-    """
-
-    time: datetime
-    digest: str
-    signed_at: datetime | None
-    nonce: str | None
-    target: str | None = None
-    left: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from ..domain.attempt import Attempt
     from ..domain.message import HttpRequest
-    from ..domain.refund import Attempt, Refund
+    from ..domain.refund import Refund
     from ..ports import Entropy, EventStore, Gateway
     from ..ports.transport import Answer, Transport
     from .keeping import Keeper

@@ -41,7 +41,7 @@ from .building import as_message
 from .contacted import Contacted
 from .journal import advanced, load_refund, payment_stream, refund_stream, refund_write, retried
 from .noticing import named
-from .reserving import check_reserved, under_way
+from .reserving import check_distinct, check_reserved, under_way
 from .views import refund_changes
 
 if TYPE_CHECKING:
@@ -143,7 +143,9 @@ class Contactor:
         with self._mine(gateway, refund_id):
             if not gateway.capabilities.lookup_by_own_reference:
                 raise InvalidInput(f"{gateway.name} has no look-up by our own refund number")
-            self._look_up_now(gateway, self._load(refund_id))
+            refund = self._load(refund_id)
+            check_distinct(self._store, gateway, refund)
+            self._look_up_now(gateway, refund)
 
     def perform(self, gateway: Gateway, refund_id: str) -> Contacted | None:
         """Do what is due for a refund; None where nothing is, or another worker is at it.
@@ -158,7 +160,7 @@ class Contactor:
         try:
             refund, now = self._load(refund_id), self._clock()
             contact = next_contact(refund, gateway.capabilities, now)
-            if contact is None or contact.due_at > now:
+            if contact is None or (contact.due_at > now and not contact.misdated):
                 return None
             if contact.action is Action.SEND and under_way(self._store, gateway, refund, now) is not None:
                 return None

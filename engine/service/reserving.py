@@ -8,7 +8,7 @@ from ..domain.events import RefundReserved
 from ..domain.payment import decide_reserve
 from ..domain.schedule import seconds_between
 from ..domain.signals import UNSETTLED
-from ..errors import OverRefund
+from ..errors import InvalidInput, OverRefund
 from ..ports import Write
 from .journal import encoded, load_payment, load_refund, payment_stream
 
@@ -93,3 +93,20 @@ def under_way(store: EventStore, gateway: Gateway, refund: Refund, now: datetime
         if seconds_between(other.submitted_at, now) < capabilities.outcome_window_s:
             return refund_id
     return None
+
+
+def check_distinct(store: EventStore, gateway: Gateway, refund: Refund) -> None:
+    """Check that a look-up can only speak of this refund.
+
+    Raises:
+        InvalidInput: the gateway knows refunds by their payment alone, and this payment has a later one.
+    """
+    if gateway.capabilities.refund_reference or refund.payment_id is None:
+        return
+    payment = load_payment(store, gateway.name, refund.payment_id)
+    last = list(payment.refunds)[-1] if payment is not None and payment.refunds else refund.refund_id
+    if last != refund.refund_id:
+        raise InvalidInput(
+            f"{gateway.name} knows refunds by their payment alone, and {last} is a later one of the same payment:"
+            f" an answer could not be told to speak of {refund.refund_id}"
+        )

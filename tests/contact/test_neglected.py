@@ -1,14 +1,17 @@
 """Nothing is sent that somebody else has sent, nothing is forgotten, and nothing keeps the others waiting."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
+from refold.adapters import Evonet, SigningKey
 from refold.engine import Message, Money, State
+from refold.engine.errors import InvalidInput, ResendRefused, TooSoon
 from refold.engine.ports import Answer
 from refold.engine.service import working
 from refold.engine.service.agenda import Agenda
-from refold.engine.testing.scripted_transport import TIMEOUT, ScriptedTransport
+from refold.engine.testing.scripted_transport import NOT_SENT, TIMEOUT, ScriptedTransport
 
 DAY = 86_400
 SUCCESS = Answer(200, {}, b'{"result":{"code":"S0000","message":""},"refund":{"status":"refunded_full"}}')
@@ -155,3 +158,52 @@ def test_an_outcome_that_came_long_after_the_request_is_rechecked_by_the_next_wo
         clock.tick(DAY)
         make().work(once=True)
     assert len(script.sent) == 2
+
+
+# ---- clocks that are wrong
+
+
+@pytest.mark.parametrize(
+    ("answer", "most_s"), [(PENDING, 1.2 * DAY), (NOT_SENT, 2 * 3600)], ids=["pending", "unsent"]
+)
+def test_a_clock_that_was_put_back_keeps_no_refund_waiting_until_it_has_caught_up(
+    engine, ask, script, clock, store, answer, most_s
+):
+    ask()
+    script.says(post=[answer], get=[PENDING])
+    engine.submit("r-1")
+    clock.tick(-30 * DAY)
+    agenda = Agenda(store, engine.gateways, clock)
+    agenda.catch_up()
+    due_at = agenda.next_due()
+    assert 0 < (due_at - clock()).total_seconds() <= most_s
+    clock.now = due_at
+    assert engine._contactor.perform(engine.gateways["evonet"], "r-1") is not None
+
+
+def test_a_query_from_the_future_proves_no_absence(engine, ask, script, clock):
+    ask()
+    script.says(post=[TIMEOUT], get=[UNKNOWN])
+    engine.submit("r-1")
+    clock.tick(10 * DAY)
+    for _ in range(2):
+        engine.poll("r-1")
+        clock.tick(61)
+    clock.tick(-9 * DAY)
+    with pytest.raises((ResendRefused, TooSoon)):
+        engine.submit("r-1")
+    assert len(script.submissions()) == 1
+
+
+# ---- a gateway that knows refunds by their order alone
+
+
+def test_an_order_that_has_a_later_refund_is_not_asked_about_the_earlier_one(make, clock, script):
+    gateway = Evonet(keys=[SigningKey("k-1", "evonet-0123456789abcdef")])
+    gateway.capabilities = replace(gateway.capabilities, refund_reference=False, recheck_s=())
+    engine = make([gateway])
+    for refund_id in ("r-1", "r-2"):
+        engine.request(gateway="evonet", payment_id="p-1", refund_id=refund_id, amount=Money(100, "HKD"))
+    with pytest.raises(InvalidInput, match="r-2 is a later one"):
+        engine.poll("r-1")
+    assert script.sent == []

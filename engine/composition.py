@@ -114,9 +114,24 @@ def parts(
     entropy: Entropy | None,
     endpoints: Mapping[str, Endpoint] | None,
 ) -> Parts:
-    """Return what an engine is made of; what is None is taken from the system, or left out."""
+    """Return what an engine is made of; what is None is taken from the system, or left out.
+
+    Raises:
+        InvalidSetting: an endpoint that is none, or of a gateway that there is not.
+    """
+    adapters = all_gateways() if gateways is None else gateways
+    names = {gateway.name for gateway in adapters if hasattr(gateway, "name")}
+    for name, endpoint in (endpoints or {}).items():
+        if name not in names:
+            raise InvalidSetting(
+                f"endpoint of {name}", f"there is no such gateway; {', '.join(sorted(names))} are"
+            )
+        if not isinstance(endpoint, Endpoint):
+            raise InvalidSetting(
+                f"endpoint of {name}", 'an Endpoint is needed: Endpoint(base_url="https://…")'
+            )
     return {
-        "gateways": all_gateways() if gateways is None else gateways,
+        "gateways": adapters,
         "clock": clock or system_clock,
         "entropy": entropy or system_entropy,
         "transport": None if endpoints is None else open_transport(endpoints),

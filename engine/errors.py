@@ -217,13 +217,14 @@ class PaymentConflict(Refused):
 class OverRefund(Refused):
     """`requested` is more than `available`, both integers in the minor unit of `currency`."""
 
-    def __init__(self, payment_id: str, requested: int, available: int, currency: str) -> None:
-        left = f"{available} left (minor units of {currency}; refunds in doubt stay reserved)"
+    def __init__(
+        self, payment_id: str, requested: int, available: int, currency: str, reason: str = ""
+    ) -> None:
+        kept = "what is not known to have failed stays reserved, a refusal too until a query has confirmed it"
+        left = f"{available} left (minor units of {currency}; {reason or kept})"
         super().__init__(f"refund of {requested} on payment {shown(payment_id)} refused: {left}")
-        self.payment_id = payment_id
-        self.requested = requested
-        self.available = available
-        self.currency = currency
+        self.payment_id, self.currency = payment_id, currency
+        self.requested, self.available = requested, available
 
 
 class SelfApproval(Refused):

@@ -64,12 +64,12 @@ def open_configured(
     known: Mapping[str, str] = os.environ if environ is None else environ
     if not isinstance(settings, Settings):
         settings = read_settings(find_file(settings, known), known)
-    endpoints = configured_endpoints(settings) if sends else {}
+    endpoints = configured_endpoints(settings)  # a wrong one is told of by whoever comes first
     gateways = configured_gateways(settings, known, warn=warn or _log_warning)
     return RefundEngine.open(
         url or configured_url(settings),
         gateways=gateways,
-        endpoints=endpoints or None,
+        endpoints=(endpoints or None) if sends else None,
         **store_options(settings),
         **options,
     )

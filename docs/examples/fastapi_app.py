@@ -9,11 +9,12 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
 from refold.adapters import Evonet, SigningKey
 from refold.engine import Money, RefundEngine
-from refold.engine.errors import NotFound
+from refold.engine.errors import InvalidInput, NotFound, RefoldError, Refused
 from refold.engine.web import Metrics, create_app
 
 metrics = Metrics()
@@ -35,6 +36,16 @@ app = FastAPI(lifespan=lifespan)
 app.mount("/refunds", create_app(engine, metrics=metrics))  # POST /refunds/webhooks/evonet
 
 
+STATUSES = {NotFound: 404, Refused: 409, InvalidInput: 422}
+
+
+@app.exception_handler(RefoldError)
+def told(_: Request, error: RefoldError) -> JSONResponse:
+    """Answer what refold refuses with its own words; anything else of its errors is for a later try."""
+    status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 503)
+    return JSONResponse({"error": str(error)}, status)
+
+
 @app.post("/payments/{payment_id}/refunds/{refund_id}")
 def ask(payment_id: str, refund_id: str, minor: int, currency: str) -> dict[str, object]:
     """Ask for a refund; a plain function, so FastAPI runs it in a thread."""
@@ -47,7 +58,4 @@ def ask(payment_id: str, refund_id: str, minor: int, currency: str) -> dict[str,
 @app.get("/state/{refund_id}")
 def state(refund_id: str) -> dict[str, object]:
     """Tell how a refund stands."""
-    try:
-        return engine.refund(refund_id).to_json()
-    except NotFound:
-        raise HTTPException(404) from None
+    return engine.refund(refund_id).to_json()

@@ -74,7 +74,9 @@ class Money:
         if type(text) is not str:
             raise InvalidAmount(text, f"a decimal text is needed, not {type(text).__name__}")
         if not _DECIMAL.fullmatch(text):
-            raise InvalidAmount(text, "digits with at most one point are needed, such as 10.50")
+            raise InvalidAmount(
+                text, "digits with at most one point are needed, at most 15 before it, such as 10.50"
+            )
         digits = exponent(currency)
         whole, _, fraction = text.partition(".")
         if len(fraction) > digits:

@@ -94,7 +94,8 @@ def decide_reserve(
     if guard and payment is not None and payment.captured is not None:
         captured = payment.captured
         if captured.currency != reserved.currency:
-            raise InvalidAmount(reserved.currency, f"the payment is in {captured.currency}")
+            asked = str(Money(reserved.amount_minor, reserved.currency))
+            raise InvalidAmount(asked, f"the payment is in {captured.currency}")
         available = captured.minor - taken_minor
         if reserved.amount_minor > available:
             raise OverRefund(reserved.payment_id, reserved.amount_minor, max(available, 0), captured.currency)

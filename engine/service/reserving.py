@@ -32,7 +32,8 @@ def guarded_reservation(
     payment = load_payment(store, refund.gateway, refund.payment_id or "")
     taken = _taken(store, payment)
     if taken and not capabilities.several:
-        raise OverRefund(refund.payment_id or "", refund.amount.minor, 0, refund.amount.currency)
+        reason = f"{refund.gateway} takes one refund a payment, and this one has it"
+        raise OverRefund(refund.payment_id or "", refund.amount.minor, 0, refund.amount.currency, reason)
     return _write(payment, refund, taken, time, guard=True)
 
 

@@ -187,3 +187,30 @@ def not_text(error: Exception) -> bool:
 def _primary(error: Exception) -> int | None:
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & _PRIMARY
+
+
+class Identity:
+    """Which file was opened: the path may come to name another one, or none.
+
+    A process that goes on writing to a file that was removed or replaced would acknowledge what nobody finds again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: tuple[int, int] | None = None
+
+    def check(self) -> None:
+        """Remember the file that the path names, and later make sure that it still does.
+
+        Raises:
+            StoreUnavailable: it names another one, or none.
+        """
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - once a transaction: no object more
+        except OSError:
+            found = None
+        file = None if found is None else (found.st_dev, found.st_ino)
+        if self._file is None:
+            self._file = file
+        elif file != self._file:
+            raise StoreUnavailable(f"{self._path} was removed or replaced since it was opened; open it again")

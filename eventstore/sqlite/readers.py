@@ -6,8 +6,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from ...engine.errors import StoreClosed
-from .connection import open_reader, translated
+from ...engine.errors import StoreClosed, StoreUnavailable
+from .connection import Identity, open_reader, translated
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,6 +33,7 @@ class Readers:
         self._lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
+        self._identity = Identity(path)
 
     @contextmanager
     def one(self) -> Iterator[sqlite3.Connection]:
@@ -40,6 +41,12 @@ class Readers:
         with self._lock:
             self.check_open()
             idle = self._idle.pop() if self._idle else None
+        try:
+            self._identity.check()
+        except StoreUnavailable:
+            if idle is not None:
+                idle.close()
+            raise
         connection = idle or open_reader(self._path, timeout_s=self._timeout_s)
         sound = True
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from ...engine.errors import OutcomeUnknown, StoreBusy, StoreClosed, StoreError, StoreUnavailable
-from .connection import check_durable, is_full, open_writer, translated, translation
+from .connection import Identity, check_durable, is_full, open_writer, translated, translation
 from .lock import FileLock
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Writer:
         self._threads = threading.Lock()
         self._processes = FileLock(path.with_name(path.name + "-lock"), timeout_s=timeout_s)
         self._owner: int | None = None
+        self._identity = Identity(path)
         self._folded = 0
         self._must_empty = False
         self._closed = False
@@ -54,6 +55,7 @@ class Writer:
             if create:
                 self._processes.acquire()
             self._connection = self._opened(create=create)
+            self._identity.check()
             self._processes.release()
         except BaseException:
             self._processes.close()
@@ -113,6 +115,7 @@ class Writer:
             connection = self._current()
             if connection.in_transaction:  # an interrupt left it there
                 connection.execute("ROLLBACK")
+            self._identity.check()
             connection.execute("BEGIN IMMEDIATE")
             return connection
 

@@ -855,3 +855,16 @@ def test_a_file_from_before_the_leases_is_brought_up_to_date(open_store, append,
     store = open_store()
     assert store.claim("refund-a", holder="worker", now="2026", until="2027") == 1
     assert store.head() == 3
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_was_removed_or_replaced_is_not_written_or_read_any_more(path, store, append, replaced):
+    """What would be acknowledged from then on, nobody would find again."""
+    append(store)
+    path.unlink()
+    if replaced:
+        SqliteStore(path.with_name("other.db")).close()
+        path.with_name("other.db").rename(path)
+    for call in (store.head, lambda: append(store), lambda: store.batch().__enter__()):
+        with pytest.raises(StoreUnavailable, match="removed or replaced"):
+            call()

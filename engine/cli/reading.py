@@ -1,19 +1,25 @@
-"""`refold list`, `refold show`, `refold history`."""
+"""`refold list`, `refold payments`, `refold show`, `refold history`."""
 
 from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ..domain.attention import Attention
 from ..domain.masking import shown
+from ..domain.money import major_text
 from ..domain.signals import State
 from ..errors import InvalidInput
 from .rendering import headline, refund_tables, sheet, timeline
 from .session import AsJson, Db, RefundId, session
+from .tables import Cell, Column, cell, table
+from .words import ATTENTION_STYLE
+
+if TYPE_CHECKING:
+    from ..service.views import PaymentView
 
 _POSITION: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 
@@ -52,6 +58,57 @@ def list_refunds(
             output.show(made)
             count += rows
     output.say("1 refund" if count == 1 else f"{count} refunds", "dim")
+
+
+def payments(
+    context: typer.Context,
+    *,
+    payment: Annotated[str | None, typer.Option(help="Only this payment.")] = None,
+    over_refunded: Annotated[
+        bool, typer.Option("--over-refunded", help="Only payments that gave back more than was captured.")
+    ] = False,
+    as_json: AsJson = False,
+    db: Db = None,
+) -> None:
+    """List payments: what was captured, what their refunds keep reserved, what was refunded, and what is left."""
+    current = session(context)
+    output = current.output
+    with current.reading(db) as engine:
+        views = engine.payments(over_refunded=over_refunded)
+        found = [view for view in views if payment is None or view.payment_id == payment]
+    if as_json:
+        output.json_array(view.to_json() for view in found)
+        return
+    if found:
+        output.show(table(_PAYMENTS, [_payment(view) for view in found], output.out.width))
+    output.say("1 payment" if len(found) == 1 else f"{len(found)} payments", "dim")
+
+
+_PAYMENTS: Final = (
+    Column("payment"),
+    Column("gateway", leaves=1),
+    Column("captured", right=True),
+    Column("reserved", right=True),
+    Column("refunded", right=True),
+    Column("left", right=True),
+    Column("refunds", right=True, leaves=2),
+)
+
+
+def _payment(view: PaymentView) -> tuple[Cell, ...]:
+    def money(minor: int | None) -> str | None:
+        return None if minor is None else f"{major_text(minor, view.currency)} {view.currency}"
+
+    left = None if view.captured_minor is None else max(view.captured_minor - view.reserved_minor, 0)
+    return (
+        cell(view.payment_id),
+        cell(view.gateway),
+        cell(money(view.captured_minor)),
+        cell(money(view.reserved_minor), ATTENTION_STYLE if view.over_refunded else ""),
+        cell(money(view.refunded_minor)),
+        cell(money(left)),
+        cell(view.refunds),
+    )
 
 
 def show(

@@ -20,6 +20,7 @@ COMMANDS = [
     "work",
     "ingest",
     "list",
+    "payments",
     "show",
     "history",
     "attention",

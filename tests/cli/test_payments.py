@@ -1,0 +1,30 @@
+"""`refold payments`: what was captured, what is reserved and refunded, and what is left."""
+
+import pytest
+
+
+@pytest.fixture
+def asked(run):
+    money = ("--currency", "HKD", "--gateway", "evonet", "--db", "p.db")
+    assert run("register", "p-1", "--captured", "100.00", *money).code == 0
+    assert run("request", "r-1", "--payment", "p-1", "--amount", "60.00", *money).code == 0
+    assert run("request", "r-2", "--payment", "p-2", "--amount", "5.00", *money).code == 0
+    return run
+
+
+def test_it_tells_what_is_left_of_each_payment(asked):
+    told = asked("payments", "--db", "p.db")
+    rows = [line.split() for line in told.out.splitlines() if line.startswith("p-")]
+    assert rows[0] == ["p-1", "evonet", "100.00", "HKD", "60.00", "HKD", "0.00", "HKD", "40.00", "HKD", "1"]
+    assert rows[1][:4] == ["p-2", "evonet", "-", "5.00"], "it was never registered"
+    assert told.out.endswith("2 payments\n")
+
+
+def test_as_json_it_is_what_the_engine_returns(asked):
+    (payment,) = asked("payments", "--payment", "p-1", "--json", "--db", "p.db").json
+    assert (payment["captured_minor"], payment["reserved_minor"], payment["attention"]) == (10_000, 6000, [])
+
+
+@pytest.mark.parametrize("options", [("--over-refunded",), ("--payment", "p-9")])
+def test_where_none_matches_there_is_none(asked, options):
+    assert asked("payments", *options, "--db", "p.db").out == "0 payments\n"

@@ -27,6 +27,7 @@ from . import (
     working,
 )
 from .exits import EXIT_CODES, exit_code
+from .output import open_streams
 from .session import LogLevel, Session, configure_logs, session
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """Run the command line."""
+    open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 is no reason to stop

@@ -62,9 +62,9 @@ def test_an_error_is_one_line_and_no_traceback(command):
     ],
 )
 def test_closed_streams_change_no_exit_code(store, closed, arguments, code):
+    shell = f'exec "$0" -m refold.engine.cli "$@" {closed}'
     done = subprocess.run(
-        ["/bin/sh", "-c", f'exec "$0" -m refold.engine.cli "$@" {closed}', sys.executable]
-        + ["--db", str(store), *arguments],
+        ["/bin/sh", "-c", shell, sys.executable, "--db", str(store), *arguments],
         capture_output=True,
         check=False,
         timeout=60,

@@ -226,7 +226,7 @@ def _reason(problem: ErrorDetails, loc: Loc) -> str:
         return "it is needed"
     if problem["type"] == "value_error":
         if loc == ("store", "url"):
-            return "a URL in quotes is needed, such as sqlite:///refunds.db"
+            return "a URL is needed, such as sqlite:///refunds.db"
         return problem["msg"].removeprefix("Value error, ")
     if loc and isinstance(loc[-1], int):
         return 'a table is needed, such as { id = "2026", secret_file = "…" }'

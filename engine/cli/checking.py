@@ -142,6 +142,9 @@ def _until(expires_at: datetime | None, now: datetime) -> str:
 def _way(gateway: Gateway, section: GatewaySettings, endpoint: Endpoint | None) -> Iterator[Finding]:
     name = gateway.name
     what = f"endpoint of {name}"
+    if endpoint is None and section.base_url is not None:
+        yield Finding(what, WARNING, "not looked at: nothing is sent until the configuration is put right")
+        return
     if endpoint is None:
         variable = variable_of(("gateways", name, "base_url"))
         yield Finding(what, OK, f"none, nothing is sent (gateways.{name}.base_url or {variable})")

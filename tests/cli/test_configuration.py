@@ -237,8 +237,9 @@ def test_doctor_says_what_is_wrong_and_what_to_do(checked, text, mode, what, say
         assert [row for row in found if row[0] == what and says in row[1]]
 
 
-def test_doctor_does_not_call_one_endpoint_good_and_bad(checked):
-    text = '[gateways.easylink]\nbase_url = "https://localhost"'
+@pytest.mark.parametrize("url", ["https://localhost", "http://x.example"])
+def test_doctor_does_not_call_one_endpoint_good_and_bad(checked, url):
+    text = f'[gateways.easylink]\nbase_url = "{url}"'
     assert {level for what, level, _ in checked(text) if what == "endpoint of easylink"} == {"warning"}
 
 
@@ -249,7 +250,7 @@ def test_doctor_does_not_call_one_endpoint_good_and_bad(checked):
             '[gateways.evonet]\nkeys = ["a"]',
             'keys[0]: a table is needed, such as { id = "2026", secret_file =',
         ),
-        ("[store]\nurl = 5", "store.url: a URL in quotes is needed, such as sqlite:///refunds.db"),
+        ("[store]\nurl = 5", "store.url: a URL is needed, such as sqlite:///refunds.db"),
     ],
 )
 def test_what_is_needed_is_shown_by_an_example_of_it(run, toml, text, says):

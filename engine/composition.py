@@ -313,6 +313,7 @@ def serve_simulators(
     faults: Mapping[str, int] | None = None,
     all_faults: int = 0,
     hurried: bool = False,
+    notify_url: str | None = None,
 ) -> Iterator[ServedSimulators]:
     """Serve simulators of these gateways, or of all, until the block ends.
 
@@ -325,6 +326,7 @@ def serve_simulators(
         faults: chances per mille by the fault's name.
         all_faults: the chance per mille of every fault that `faults` does not name.
         hurried: the adapters' time-outs, intervals and schedules are divided by `speed` too.
+        notify_url: what serves webhooks, in the settings; each gateway's name is appended.
 
     Raises:
         InvalidSetting: one of these cannot be used, or the extra `simulators` is not installed.
@@ -343,5 +345,6 @@ def serve_simulators(
         speed=speed,
         seed=seed,
         hurried=hurried,
+        notify_url=notify_url,
     ) as served:
         yield served

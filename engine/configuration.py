@@ -42,13 +42,20 @@ _PLACE: Final = re.compile(r"line [0-9]+, column [0-9]+|end of document")
 Loc = tuple[int | str, ...]
 
 
-def find_file(given: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path | None:
+def find_file(
+    given: str | os.PathLike[str] | None, environ: Mapping[str, str], name: str = "--config"
+) -> Path | None:
     """Return the file to read: the given one, else the one REFOLD_CONFIG names, else ./refold.toml if it exists.
+
+    Args:
+        given: the file's path, or None.
+        environ: the environment.
+        name: what an error calls the given one.
 
     Raises:
         InvalidSetting: a file that was named is not there.
     """
-    name = "--config" if given is not None else FILE_VARIABLE
+    name = name if given is not None else FILE_VARIABLE
     wanted = given if given is not None else environ.get(FILE_VARIABLE) or None
     if wanted is None:
         return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None
@@ -218,7 +225,11 @@ def _reason(problem: ErrorDetails, loc: Loc) -> str:
     if problem["type"] == "missing":
         return "it is needed"
     if problem["type"] == "value_error":
+        if loc == ("store", "url"):
+            return "a URL is needed, such as sqlite:///refunds.db"
         return problem["msg"].removeprefix("Value error, ")
+    if loc and isinstance(loc[-1], int):
+        return 'a table is needed, such as { id = "2026", secret_file = "…" }'
     return "a table is needed, such as [gateways.evonet]"
 
 

@@ -63,7 +63,7 @@ def open_configured(
 
     known: Mapping[str, str] = os.environ if environ is None else environ
     if not isinstance(settings, Settings):
-        settings = read_settings(find_file(settings, known), known)
+        settings = read_settings(find_file(settings, known, "settings"), known)
     endpoints = configured_endpoints(settings)  # a wrong one is told of by whoever comes first
     gateways = configured_gateways(settings, known, warn=warn or _log_warning)
     return RefundEngine.open(

@@ -118,11 +118,29 @@ def serve(sims: Simulators, host: str = "127.0.0.1", port: int = 0) -> Iterator[
             logging.getLogger(name).setLevel(level)
 
 
-def settings_toml(running: Running) -> str:
-    """Return the settings that point refold at running simulators. They hold keys: keep them in a file of mode 0600."""
+_WAITS: Final = """\
+# A fault leaves a request without an answer until refold gives up. The documents allow an answer 45 real seconds; on
+# this machine, and only there, less may be configured, so that a trial does not stand still for that long.
+post_timeout_s = 2
+poll_interval_s = 2"""
+
+
+def settings_toml(running: Running, *, notify_url: str | None = None) -> str:
+    """Return the settings that point refold at running simulators. They hold keys: keep them in a file of mode 0600.
+
+    Args:
+        running: the simulators.
+        notify_url: a URL of this machine, such as http://127.0.0.1:8080/webhooks: each gateway that has webhooks is
+            told to send them to this with `/` and its name behind it, and refold to wait no longer than a trial needs.
+            None: neither.
+    """
     parts = []
     for name in running.simulators:
         lines = [f"[gateways.{name}]", f"base_url = {json.dumps(running.url(name))}"]
+        if notify_url is not None:
+            if running.simulators[name].gateway.capabilities.acknowledgement is not None:
+                lines.append("notify_url = " + json.dumps(f"{notify_url.rstrip('/')}/{name}"))
+            lines.append(_WAITS)
         for setting, value in running.simulators.credentials[name].items():
             if setting == "secret":
                 lines.append(f'keys = [{{ id = "simulated", secret = {json.dumps(value)} }}]')

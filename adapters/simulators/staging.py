@@ -29,6 +29,7 @@ def staged(
     speed: int,
     seed: str,
     hurried: bool,
+    notify_url: str | None = None,
 ) -> Iterator[ServedSimulators]:
     """Serve simulators of these gateways, or of all, until the block ends.
 
@@ -41,6 +42,7 @@ def staged(
         speed: simulated seconds a second.
         seed: what keys, numbers and faults are derived from.
         hurried: the adapters' time-outs, intervals and schedules are divided by `speed` too.
+        notify_url: as `settings_toml` has it.
 
     Raises:
         InvalidSetting: one of these cannot be used.
@@ -50,7 +52,7 @@ def staged(
     with serve(made, host, port) as running:
         yield ServedSimulators(
             urls={name: running.url(name) for name in made},
-            settings=settings_toml(running),
+            settings=settings_toml(running, notify_url=notify_url),
             outcomes=outcome_rows(),
             ledger_url=f"{running.origin}/_simulator/{next(iter(made))}/ledger",
             gateways=made.gateways,

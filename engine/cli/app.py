@@ -6,10 +6,10 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from ..errors import RefoldError
 from . import (
@@ -27,10 +27,8 @@ from . import (
     working,
 )
 from .exits import EXIT_CODES, exit_code
+from .output import open_streams
 from .session import LogLevel, Session, configure_logs, session
-
-if TYPE_CHECKING:
-    from typing import Any
 
 __all__ = ["EXIT_CODES", "app", "exit_code", "main"]
 
@@ -38,8 +36,25 @@ _INTERRUPTED: Final = 130
 _PIPE_CLOSED: Final = 141
 
 
+def _plain_flags(parameters: list[Any]) -> list[Any]:
+    """Have the help show a flag as a flag, and not as an option that takes a value."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+            parameter.metavar = ""
+    return parameters
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - as the base class has it
+        return _plain_flags(super().get_params(ctx))
+
+
 class _Commands(TyperGroup):
     """The group of all commands: turns what a command raises into one line and an exit code."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - as the base class has it
+        """Return the options."""
+        return _plain_flags(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as the base class has it
         try:
@@ -129,29 +144,30 @@ def root(
     configure_logs(log_level, context.obj.output)
 
 
-app.command("demo")(demo.demo)
-app.command("register")(asking.register)
-app.command("request")(asking.request)
-app.command("submit")(contacting.submit)
-app.command("poll")(contacting.poll)
-app.command("work")(working.work)
-app.command("ingest")(importing.ingest)
-app.command("list")(reading.list_refunds)
-app.command("payments")(reading.payments)
-app.command("show")(reading.show)
-app.command("history")(reading.history)
-app.command("attention")(deciding.attention)
-app.command("resolve")(deciding.resolve)
-app.command("serve")(serving.serve)
-app.command("replay")(auditing.replay)
-app.command("diagram")(reference.diagram)
-app.command("gateways")(reference.gateways)
-app.command("simulate")(simulating.simulate)
-app.command("doctor")(doctor.doctor)
+app.command("demo", cls=_Command)(demo.demo)
+app.command("register", cls=_Command)(asking.register)
+app.command("request", cls=_Command)(asking.request)
+app.command("submit", cls=_Command)(contacting.submit)
+app.command("poll", cls=_Command)(contacting.poll)
+app.command("work", cls=_Command)(working.work)
+app.command("ingest", cls=_Command)(importing.ingest)
+app.command("list", cls=_Command)(reading.list_refunds)
+app.command("payments", cls=_Command)(reading.payments)
+app.command("show", cls=_Command)(reading.show)
+app.command("history", cls=_Command)(reading.history)
+app.command("attention", cls=_Command)(deciding.attention)
+app.command("resolve", cls=_Command)(deciding.resolve)
+app.command("serve", cls=_Command)(serving.serve)
+app.command("replay", cls=_Command)(auditing.replay)
+app.command("diagram", cls=_Command)(reference.diagram)
+app.command("gateways", cls=_Command)(reference.gateways)
+app.command("simulate", cls=_Command)(simulating.simulate)
+app.command("doctor", cls=_Command)(doctor.doctor)
 
 
 def main() -> None:
     """Run the command line."""
+    open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 is no reason to stop

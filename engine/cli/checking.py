@@ -86,7 +86,7 @@ def _gateway(
     try:
         gateway = configured_gateway(name, current.settings, os.environ, warn=warnings.append)
     except InvalidSetting as error:
-        yield Finding("keys", WARNING, str(error))
+        yield Finding(f"key of {name}", WARNING, str(error))
         gateway = documented
     else:
         yield from (Finding("keys", WARNING, warning) for warning in warnings)
@@ -142,23 +142,28 @@ def _until(expires_at: datetime | None, now: datetime) -> str:
 def _way(gateway: Gateway, section: GatewaySettings, endpoint: Endpoint | None) -> Iterator[Finding]:
     name = gateway.name
     what = f"endpoint of {name}"
+    if endpoint is None and section.base_url is not None:
+        yield Finding(what, WARNING, "not looked at: nothing is sent until the configuration is put right")
+        return
     if endpoint is None:
         variable = variable_of(("gateways", name, "base_url"))
         yield Finding(what, OK, f"none, nothing is sent (gateways.{name}.base_url or {variable})")
         return
-    yield _name(what, endpoint)
-    for key in _NEEDED[name]:
-        if getattr(section, key) is None:
-            yield Finding(
-                what, WARNING, f"gateways.{name}.{key} is missing, and nothing can be sent without it"
-            )
+    found = _name(what, endpoint)
+    troubles = [
+        f"gateways.{name}.{key} is missing, and nothing can be sent without it"
+        for key in _NEEDED[name]
+        if getattr(section, key) is None
+    ]
     try:
         open_transport({name: endpoint})
     except InvalidSetting as error:
-        yield Finding(what, WARNING, f"{error}; name a PEM file of certificate authorities, or leave it out")
-    else:
-        if endpoint.ca_file is not None:
-            yield Finding(what, OK, "the ca_file loads")
+        troubles.append(f"{error}; name a PEM file of certificate authorities, or leave it out")
+    # One level for one endpoint: what is wrong stands alone.
+    if found.level != OK or not troubles:
+        loads = ", and its ca_file loads" if endpoint.ca_file is not None and not troubles else ""
+        yield Finding(what, found.level, f"{found.says}{loads}")
+    yield from (Finding(what, WARNING, trouble) for trouble in troubles)
     if gateway.capabilities.acknowledgement is not None:
         yield _notified(name, endpoint.notify_url)
 

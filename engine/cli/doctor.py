@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from ..audit.agreement import disagreements
-from ..errors import CorruptLog, StoreError, StoreReadOnly
+from ..errors import CorruptLog, StoreError, StoreReadOnly, StoreUnavailable
 from ..opening import store_options
 from ..service.facade import RefundEngine
 from .checking import configuration_findings
@@ -120,6 +120,8 @@ def _store(current: Session, db: str | None) -> Iterator[Finding]:
             described = engine.store.describe()
             yield Finding("store", OK, ", ".join(f"{name} {value}" for name, value in described.items()))
             yield from _agreement(engine)
+    except StoreUnavailable as error:
+        yield Finding("store", UNAVAILABLE, error.reason)
     except StoreError as error:
         yield Finding("store", UNAVAILABLE, str(error))
     except CorruptLog as error:

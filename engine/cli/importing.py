@@ -74,6 +74,8 @@ def summary(report: IngestReport) -> str:
 
 def _opened(file: str) -> AbstractContextManager[IO[bytes]]:
     if file == "-":
+        if sys.stdin is None:
+            raise InvalidInput("message log - cannot be read: standard input is closed")
         return nullcontext(sys.stdin.buffer)
     try:
         return Path(file).open("rb")

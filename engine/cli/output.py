@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.console import Console
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+_STANDARD_ERROR: Final = 2
 _GENEROUS: Final = 1_000
 """Columns where the output is no terminal: nothing is cut or wrapped for a file or another program."""
 PROSE: Final = 100
@@ -33,6 +35,22 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Leave a closed pipe to the caller; Rich would end the process here."""
         raise BrokenPipeError
+
+
+def open_streams() -> None:
+    """Write to nowhere where the caller has closed standard output or error; a command does its work all the same."""
+    # Their descriptors too: a store's file opened as number 1 or 2 could be written to by whoever prints.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(descriptor)
+    if sys.stdout is None:
+        sys.stdout = _nowhere()
+    if sys.stderr is None:
+        sys.stderr = _nowhere()
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _console(file: TextIO) -> Console:

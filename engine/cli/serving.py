@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import signal
 import socket
+import sys
 from contextlib import contextmanager, nullcontext
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated, Final
@@ -14,13 +15,14 @@ import typer
 from ..composition import KEY_VARIABLES
 from ..errors import InvalidSetting, RefoldError
 from .session import Db, session
-from .working import need_an_address
+from .working import longest_s, need_an_address, stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ..ports import Gateway
     from ..service.facade import RefundEngine
+    from ..service.working import WorkReport
     from ..web import Metrics
     from .output import Output
     from .session import Session
@@ -88,27 +90,30 @@ def _server(current: Session, db: str | None, *, work: bool) -> Callable[[socket
     def opened(listening: socket.socket) -> None:
         metrics, configured = Metrics(), current.settings.webhooks
         limits = Limits(**{name: getattr(configured, name) for name in configured.LIMITS})
-        with (
-            current.receiving(
-                db, sends=work, on_append=metrics.appended, on_contact=metrics.contacted
-            ) as engine,
-            _working(engine, current.settings.work.concurrency, metrics) if work else nullcontext(),
-        ):
+        with current.receiving(
+            db, sends=work, on_append=metrics.appended, on_contact=metrics.contacted
+        ) as engine:
             app = create_app(engine, metrics=metrics, limits=limits)
-            run(app, listening, lambda: _announce(listening, engine.gateways.values(), current.output))
+            with _working(engine, current, metrics) if work else nullcontext():
+                run(app, listening, lambda: _announce(listening, engine.gateways.values(), current.output))
             current.output.say("stopped; what was acknowledged is in the store")
 
     return opened
 
 
 @contextmanager
-def _working(engine: RefundEngine, concurrency: int, metrics: Metrics) -> Iterator[None]:
+def _working(engine: RefundEngine, current: Session, metrics: Metrics) -> Iterator[None]:
     """Let a worker work in a thread of its own until the block ends; what it has begun it finishes."""
-    stop, failures = Event(), []
+    stop, failures, under_way = Event(), [], 0
+
+    def worked(report: WorkReport) -> None:
+        nonlocal under_way
+        under_way = report.under_way
+        metrics.worked(report)
 
     def work() -> None:
         try:
-            engine.work(stop, concurrency=concurrency, on_progress=metrics.worked)
+            engine.work(stop, concurrency=current.settings.work.concurrency, on_progress=worked)
         except RefoldError as error:
             failures.append(error)
             signal.raise_signal(signal.SIGTERM)  # a receiver whose worker is gone would only look alive
@@ -119,6 +124,9 @@ def _working(engine: RefundEngine, concurrency: int, metrics: Metrics) -> Iterat
         yield
     finally:
         stop.set()
+        if thread.is_alive():
+            current.output.say(stopping(under_way, longest_s(engine, current.settings)))
+            sys.stdout.flush()
         thread.join()
     if failures:
         raise failures[0]

@@ -14,7 +14,7 @@ import typer
 
 from ..composition import configured_gateways
 from ..configuration import STORE_VARIABLE, find_file, read_settings, store_url
-from ..errors import StoreReadOnly
+from ..errors import InvalidSetting, StoreReadOnly
 from ..opening import OpenOptions, configured_url, open_configured, store_options
 from ..service.facade import RefundEngine
 from .output import Output
@@ -71,8 +71,15 @@ class Session:
 
     def store_url(self, db: str | None) -> str:
         """Return the store's URL: the command's own `--db`, the one before it, the configured one, or the default."""
-        given = db or self.db
+        given = self.db if db is None else db
         return configured_url(self.settings) if given is None else store_url(given)
+
+    def lasting_url(self, db: str | None) -> str:
+        """Return the URL of a store that is there after the command. Raises `InvalidSetting`."""
+        url = self.store_url(db)
+        if url == "memory:":
+            raise InvalidSetting("store URL", "memory: keeps nothing after the command; name a file")
+        return url
 
     def reading(self, db: str | None) -> RefundEngine:
         """Open an engine that only reads; a missing store is an error and never an empty new one."""
@@ -89,12 +96,12 @@ class Session:
         """Open an engine that writes without talking of gateways' messages, so it needs no keys."""
         gateways = configured_gateways(self.settings, os.environ, warn=self.output.warn, with_keys=False)
         return RefundEngine.open(
-            self.store_url(db), gateways=gateways, create=False, **store_options(self.settings)
+            self.lasting_url(db), gateways=gateways, create=False, **store_options(self.settings)
         )
 
     def recording(self, db: str | None) -> RefundEngine:
         """Open an engine that records messages, with the configured keys, creating the store if needed."""
-        return self._opened(db, sends=False)
+        return self._opened(self.lasting_url(db), sends=False)
 
     def receiving(
         self,
@@ -105,18 +112,16 @@ class Session:
         on_contact: Callable[[Contacted], None],
     ) -> RefundEngine:
         """Open an engine for the receiver, which may talk to gateways too, creating the store if needed."""
-        return self._opened(db, sends=sends, on_append=on_append, on_contact=on_contact)
+        return self._opened(self.store_url(db), sends=sends, on_append=on_append, on_contact=on_contact)
 
     def contacting(
         self, db: str | None, *, on_contact: Callable[[Contacted], None] | None = None
     ) -> RefundEngine:
         """Open an engine that talks to gateways; a missing store is an error."""
-        return self._opened(db, sends=True, create=False, on_contact=on_contact)
+        return self._opened(self.lasting_url(db), sends=True, create=False, on_contact=on_contact)
 
-    def _opened(self, db: str | None, *, sends: bool, **options: Unpack[OpenOptions]) -> RefundEngine:
-        engine = open_configured(
-            self.settings, url=self.store_url(db), sends=sends, warn=self.output.warn, **options
-        )
+    def _opened(self, url: str, *, sends: bool, **options: Unpack[OpenOptions]) -> RefundEngine:
+        engine = open_configured(self.settings, url=url, sends=sends, warn=self.output.warn, **options)
         secrets = [secret for gateway in engine.gateways.values() for secret in gateway.secrets]
         self.output.secrets = secrets
         return engine

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import contextmanager
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ..service.contacted import Contacted
+    from ..service.facade import RefundEngine
     from ..service.working import WorkReport
     from ..settings import Settings
     from .output import Output
@@ -58,6 +60,7 @@ def work(
     with _stopped_by_signals() as stop, current.contacting(db, on_contact=display.trouble) as engine:
         if not as_json:
             display.start(settings.sending_to())
+            display.tell_when(stop, longest_s(engine, settings))
         try:
             report = engine.work(
                 stop,
@@ -84,6 +87,20 @@ def need_an_address(settings: Settings) -> None:
         )
 
 
+def longest_s(engine: RefundEngine, settings: Settings) -> int:
+    """Return how many seconds the slowest of the gateways that are contacted may take to answer."""
+    named = settings.sending_to()
+    return max(engine.gateways[name].capabilities.post_timeout_s for name in named)
+
+
+def stopping(under_way: int, longest: int) -> str:
+    """Return what is waited for once a worker is told to stop."""
+    if not under_way:
+        return "stopping: no contact is under way"
+    contacts = "1 contact" if under_way == 1 else f"{under_way} contacts"
+    return f"stopping: {contacts} under way, the longest takes up to {longest} s"
+
+
 @contextmanager
 def _stopped_by_signals() -> Iterator[Event]:
     """Set an event on SIGTERM and SIGINT, instead of breaking off what is under way."""
@@ -106,6 +123,9 @@ class _Display:
         self._output = output
         self._last = ""
         self._live: Live | None = None
+        self._under_way = 0
+        self._ended, self._stop = Event(), Event()
+        self._teller: Thread | None = None
 
     def start(self, gateways: tuple[str, ...]) -> None:
         """Say what the worker works for."""
@@ -119,14 +139,31 @@ class _Display:
             )
             self._live.start()
 
+    def tell_when(self, stop: Event, longest: int) -> None:
+        """Say what is waited for as soon as the worker is told to stop; a signal's handler itself may not print."""
+
+        def tell() -> None:
+            while not stop.wait(1 / _LOOKS_A_SECOND):
+                if self._ended.is_set():
+                    return
+            self._output.say(stopping(self._under_way, longest))
+            sys.stdout.flush()
+
+        self._stop, self._teller = stop, Thread(target=tell, name="refold-stopping", daemon=True)
+        self._teller.start()
+
     def stop(self) -> None:
         """Leave the terminal as it was."""
+        self._ended.set()
+        if self._teller is not None and self._stop.is_set():
+            self._teller.join()
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def show(self, report: WorkReport) -> None:
         """Show a report, if it is not what was shown last."""
+        self._under_way = report.under_way
         line = _counts(report)
         if self._live is not None:
             self._live.update(Group(*_sheet(report, self._output.out.width), Text(line)))

@@ -28,11 +28,16 @@ class FileLock:
         """Open the lock's file, making it where it is missing.
 
         Raises:
+            StoreUnavailable: there is no folder to make it in.
             StoreReadOnly: it cannot be made or opened.
         """
         self._timeout_s = timeout_s
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError as error:
+            raise StoreUnavailable(
+                f"there is no folder {path.parent}; make it, or name a file in another one"
+            ) from error
         except OSError as error:
             raise StoreReadOnly(str(path)) from error
 

@@ -105,7 +105,9 @@ class SqliteStore:
             with self._readers.one() as connection:
                 there = schema.applied(connection) > 0
         if not there and not create:
-            raise StoreUnavailable(f"there is no store at {self.path}; `refold ingest` makes one")
+            raise StoreUnavailable(
+                f"there is no store at {self.path}; `refold request`, `refold register` or `refold ingest` makes one"
+            )
         if read_only:
             with self._readers.one() as connection:
                 self._check_none_lost(connection)

@@ -157,3 +157,10 @@ def test_a_gateway_for_people_and_for_programs(run):
     assert "evonet" not in told.out
     (known,) = run("gateways", "easylink", "--json").json
     assert known["gateway"] == "easylink"
+
+
+@pytest.mark.parametrize("command", [(), ("work",), ("register",)])
+def test_the_help_shows_flags_as_flags(run, command):
+    told = run(*command, "--help")
+    assert told.code == 0
+    assert "bool" not in told.out

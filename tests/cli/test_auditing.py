@@ -118,7 +118,7 @@ def test_an_sqlite_with_the_wal_reset_bug_is_a_warning(run, store, monkeypatch, 
 def test_a_missing_store_ends_with_3_and_is_not_made(run, good_sqlite, tmp_path):
     told = run("doctor")
     assert told.code == 3
-    assert "unavailable  store: store unavailable: there is no store" in told.out
+    assert "unavailable  store: there is no store" in told.out
     assert "python: " in told.out
     assert list(tmp_path.iterdir()) == []
 

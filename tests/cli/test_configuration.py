@@ -215,7 +215,7 @@ def test_doctor_has_nothing_to_say_against_a_good_configuration(checked):
         (GOOD.replace("notify_url", "# "), 0o600, "webhooks of evonet", "notify_url is missing"),
         (GOOD.replace("https://shop", "http://shop"), 0o600, "webhooks of evonet", "no https URL"),
         (GOOD.replace("keys", "# "), 0o600, "key of evonet", "none, so nothing can be signed and sent"),
-        (GOOD.replace('"EVONET"', '"NOWHERE"'), 0o600, "keys", "the environment variable it names is not set"),
+        (GOOD.replace('"EVONET"', '"NOWHERE"'), 0o600, "key of evonet", "the environment variable it names is not set"),
         (GOOD.replace('" }', '", expires_at = 2026-05-31T00:00:00Z }'), 0o600, "key of evonet", "has expired"),
         (GOOD.replace('" }', '", expires_at = 2026-06-20T00:00:00Z }'), 0o600, "key of evonet", "expires soon"),
         (GOOD.replace('" }', '", expires_at = 2026-08-20T00:00:00Z }'), 0o600, "", ""),
@@ -235,6 +235,28 @@ def test_doctor_says_what_is_wrong_and_what_to_do(checked, text, mode, what, say
         assert found == []
     else:
         assert [row for row in found if row[0] == what and says in row[1]]
+
+
+@pytest.mark.parametrize("url", ["https://localhost", "http://x.example"])
+def test_doctor_does_not_call_one_endpoint_good_and_bad(checked, url):
+    text = f'[gateways.easylink]\nbase_url = "{url}"'
+    assert {level for what, level, _ in checked(text) if what == "endpoint of easylink"} == {"warning"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            '[gateways.evonet]\nkeys = ["a"]',
+            'keys[0]: a table is needed, such as { id = "2026", secret_file =',
+        ),
+        ("[store]\nurl = 5", "store.url: a URL is needed, such as sqlite:///refunds.db"),
+    ],
+)
+def test_what_is_needed_is_shown_by_an_example_of_it(run, toml, text, says):
+    toml(text)
+    told = run("list")
+    assert (told.code, says in told.err) == (2, True)
 
 
 def test_doctor_counts_on_another_key_that_lasts(checked):

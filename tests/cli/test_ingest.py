@@ -57,11 +57,6 @@ def test_a_file_that_cannot_be_read_creates_no_store(run, file, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_memory_store_is_a_rehearsal(run, easylink, tmp_path):
-    assert run("ingest", "-", "--db", "memory:", stdin=easylink("r-1", 2)).code == 0
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_line_that_is_too_long_is_one_problem(run, easylink):
     report = run("ingest", "-", stdin="x" * (9 * 1024 * 1024) + "\n" + easylink("r-1"))
     assert report.code == 1

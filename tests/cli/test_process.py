@@ -49,3 +49,33 @@ def test_an_error_is_one_line_and_no_traceback(command):
     assert (told.code, told.out) == (3, "")
     assert told.err.startswith("error: store unavailable")
     assert len(told.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code"),
+    [
+        (">&-", ("list",), 0),
+        (">&-", ("list", "--json"), 0),
+        ("2>&-", ("show", "nothing"), 1),
+        (">&- 2>&-", ("list", "--nonsense"), 2),
+        (">&- 2>&-", ("list", "--db", "nowhere.db"), 3),
+    ],
+)
+def test_closed_streams_change_no_exit_code(store, closed, arguments, code):
+    shell = f'exec "$0" -m refold.engine.cli "$@" {closed}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", shell, sys.executable, "--db", str(store), *arguments],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (code, b"")
+
+
+def test_a_closed_standard_input_is_said(command):
+    shell = 'exec "$0" -m refold.engine.cli ingest - <&-'
+    done = subprocess.run(
+        ["/bin/sh", "-c", shell, sys.executable], capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr == b"error: message log - cannot be read: standard input is closed\n"

@@ -38,6 +38,8 @@ def test_it_serves_until_it_is_told_to_end(number, tmp_path):
     printed = "".join(said) + rest
     assert (process.returncode, err) == (0, "")
     assert written["base_url"] in printed
+    assert written["notify_url"] == "http://127.0.0.1:8080/webhooks/evonet"
+    assert printed.index(f"{settings} serve") < printed.index(f"{settings} work")
     assert written["keys"][0]["secret"] not in printed
     assert stat.S_IMODE(settings.stat().st_mode) == 0o600
 
@@ -72,12 +74,42 @@ def test_it_prints_urls_outcomes_and_where_the_settings_are(run, monkeypatch):
         ("--fault", "half_response=-1"),
         ("--all-faults", "1001"),
         ("--host", "192.0.2.1"),
+        ("--host", "::"),
+        ("--notify", "http://192.0.2.1/webhooks"),
+        ("--notify", "127.0.0.1:8080"),
+        ("--notify", "http://127.0.0.1:99999/"),
     ],
     ids=" ".join,
 )
 def test_wrong_use_ends_with_2_and_says_why(run, arguments):
     told = run("simulate", "--port", "0", *arguments)
-    assert (told.code, told.out, bool(told.err)) == (2, "", True)
+    assert (told.code, told.out) == (2, "")
+    assert arguments[0] in told.err
+
+
+def test_a_fault_without_a_chance_says_what_is_missing(run):
+    told = run("simulate", "--port", "0", "--fault", "half_response")
+    assert "its chance in a thousand is missing" in told.err
+
+
+@pytest.mark.parametrize("path", ["/nonexistent/x.toml", "."])
+def test_settings_that_cannot_be_written_end_with_2(run, path):
+    told = run("simulate", "--gateway", "evonet", "--port", "0", "--config-out", path)
+    assert (told.code, "error: --config-out: " in told.err) == (2, True)
+
+
+def test_the_settings_say_where_webhooks_go_and_wait_no_longer_than_a_trial_needs():
+    notify = "http://127.0.0.1:8081/webhooks"
+    with serve_simulators(notify_url=notify) as served:
+        written = tomllib.loads(served.settings)["gateways"]
+    told = {name: section.get("notify_url") for name, section in written.items()}
+    assert told == {
+        "evocloud": f"{notify}/evocloud",
+        "evonet": f"{notify}/evonet",
+        "easylink": f"{notify}/easylink",
+        "bbmsl": None,
+    }
+    assert {(one["post_timeout_s"], one["poll_interval_s"]) for one in written.values()} == {(2, 2)}
 
 
 def test_a_port_that_is_taken_ends_with_2(run):

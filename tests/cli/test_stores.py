@@ -1,5 +1,6 @@
 """Which store a command works on, and every exit code that a store can cause."""
 
+import os
 import sqlite3
 from contextlib import closing
 
@@ -36,7 +37,8 @@ def test_a_missing_store_ends_with_3_says_what_to_do_and_is_not_made(run, tmp_pa
     told = run(*arguments)
     assert (told.code, told.out) == (3, "")
     assert told.err == (
-        f"error: store unavailable: there is no store at {tmp_path / 'refold.db'}; `refold ingest` makes one\n"
+        f"error: store unavailable: there is no store at {tmp_path / 'refold.db'};"
+        " `refold request`, `refold register` or `refold ingest` makes one\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -144,3 +146,35 @@ def test_an_error_before_there_is_a_session_has_one(monkeypatch):
             return self
 
     assert session(Context()).db is None
+
+
+REGISTER = ("register", "p-1", "--gateway", "evonet", "--captured", "10", "--currency", "HKD")
+
+
+def test_a_folder_that_is_missing_is_said(run, tmp_path):
+    told = run(*REGISTER, "--db", tmp_path / "nowhere" / "x.db")
+    assert (told.code, told.out) == (3, "")
+    assert f"there is no folder {tmp_path / 'nowhere'}" in told.err
+    assert "read-only" not in told.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [REGISTER, ("ingest", os.devnull), ("submit", "r-1"), ("replay",), ("work", "--once")],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.parametrize("way", ["--db", "REFOLD_DB"])
+def test_a_store_in_memory_is_refused_by_what_writes_and_ends(run, configured, arguments, way):
+    configured()
+    told = run(*arguments, "--db", "memory:") if way == "--db" else run(*arguments, env={way: "memory:"})
+    assert (told.code, told.out) == (2, "")
+    assert "memory: keeps nothing after the command; name a file" in told.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--db", "", "list"), ("list", "--db", ""), ("--db", "x", "list", "--db", " ")]
+)
+def test_a_blank_option_is_refused(run, arguments):
+    told = run(*arguments)
+    assert (told.code, told.out) == (2, "")
+    assert "it is blank" in told.err

@@ -123,11 +123,16 @@ def test_a_signal_lets_what_is_under_way_finish_and_begins_nothing_else(
             while process.poll() is None and is_pending(process, number):
                 pass
             assert process.poll() is None
+            said = []
+            while not said or not said[-1].startswith(b"stopping"):
+                said.append(process.stdout.readline())
+                assert said[-1], b"".join(said)
             gateway.may_answer.set()
             out, err = process.communicate(timeout=60)
         finally:
             process.kill()
     assert (process.returncode, err) == (0, b"")
+    assert said[-1] == b"stopping: 1 contact under way, the longest takes up to 45 s\n"
     assert out.decode().splitlines()[-1].startswith("stopped after 1 contact, 0 under way")
     assert sorted(refund["state"] for refund in run("list", "--json").json) == ["created", "success"]
     assert len(gateway.asked) == 1

@@ -194,3 +194,9 @@ def test_options_reach_the_engine(write):
         engine.request(gateway="evonet", payment_id="p", refund_id="r", amount=Money(1, "HKD"))
         assert engine.refund("r").requested_at == AT
     assert moments
+
+
+def test_a_file_that_is_missing_is_no_matter_of_an_option():
+    with pytest.raises(InvalidSetting) as caught:
+        open_configured("nope.toml", environ={})
+    assert caught.value.name == "settings"

@@ -56,7 +56,7 @@ def test_one_process_sends_and_counts_what_it_does_and_ends_cleanly(tmp_path, ru
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
-    assert "stopped" in out
+    assert -1 < out.index("stopping: ") < out.index("stopped; ")
     assert 'refold_contacts_total{gateway="evonet",outcome="answered",phase="submit"} 5.0' in page
     assert 'refold_events_total{type="refund.submission_started"} 5.0' in page
     assert "refold_work_waiting 0.0" in page

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from .errors import InvalidSetting
 from .secret_sources import found_in, places, secret_of
+from .service import arguments
 from .service.observing import ObservedStore
 from .service.views import VIEWS
 from .transport.endpoint import Endpoint, is_loopback
@@ -120,7 +121,7 @@ def parts(
         InvalidSetting: an endpoint that is none, or of a gateway that there is not.
     """
     adapters = all_gateways() if gateways is None else gateways
-    names = {gateway.name for gateway in adapters if hasattr(gateway, "name")}
+    names = arguments.adapters(adapters) if endpoints else {}
     for name, endpoint in (endpoints or {}).items():
         if name not in names:
             raise InvalidSetting(

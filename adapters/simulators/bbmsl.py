@@ -123,9 +123,8 @@ class BbmslSimulator(Simulator):
         return _reply(code, str(refusal), self._order(record.payment_id, captured, self._status(record)))
 
     def _notification(self, asked: Asked, record: Record, stage: Stage) -> Posting:
-        raise NotImplementedError(
-            "bbmsl documents no webhook"
-        )  # and a request cannot name an address for one
+        # Never called: a request of bbmsl cannot name an address for webhooks, and none is documented.
+        raise NotImplementedError("bbmsl documents no webhook")
 
     def _order(self, reference: str, captured: Money, status: str) -> str:
         order = {

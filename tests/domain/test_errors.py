@@ -9,10 +9,15 @@ from refold.engine import errors
 from refold.engine.domain.masking import shown
 from refold.engine.errors import RefoldError, UnreadableMessage
 
+
+def ours(error):
+    return error.__module__.startswith(f"{errors.__name__}.")
+
+
 CLASSES = {
     name: found
     for name, found in vars(errors).items()
-    if inspect.isclass(found) and issubclass(found, BaseException) and found.__module__ == errors.__name__
+    if inspect.isclass(found) and issubclass(found, BaseException) and ours(found)
 }
 PAN = "4111111111111111"
 
@@ -33,13 +38,13 @@ def in_code(root):
     """Return the same pairs, walked from a class."""
     pairs = [(root.__name__, None if root is RefoldError else root.__base__.__name__)]
     for below in root.__subclasses__():
-        if below.__module__ == errors.__name__:
+        if ours(below):
             pairs += in_code(below)
     return pairs
 
 
 def test_the_drawing_is_the_tree():
-    assert drawn(errors.__doc__) == in_code(RefoldError)
+    assert sorted(drawn(errors.__doc__), key=str) == sorted(in_code(RefoldError), key=str)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +58,8 @@ def test_the_drawing_is_the_tree():
 )
 def test_a_drawing_that_differs_is_found(old, new):
     assert old in errors.__doc__
-    assert drawn(errors.__doc__.replace(old, new, 1)) != in_code(RefoldError)
+    drawing = errors.__doc__.replace(old, new, 1)
+    assert sorted(drawn(drawing), key=str) != sorted(in_code(RefoldError), key=str)
 
 
 def test_every_error_is_public_and_listed_in_order():
@@ -102,6 +108,7 @@ MADE = {
     "UnsafeDurability": ("synchronous={}",),
     "SchemaTooNew": (9, 1),
     "OutcomeUnknown": ("{}",),
+    "WrongProcess": (17, 18),
     "CorruptLog": ("{}",),
     "EventCorrupt": (7, "refund-{}", "ab", "cd"),
     "EventMissing": (7, "refund-{}"),

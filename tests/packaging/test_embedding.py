@@ -24,4 +24,4 @@ def test_an_application_keeps_its_own_packages_of_the_same_names(tmp_path):
     command = [sys.executable, "-W", "error", "application.py"]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
 
-    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "refold.engine.errors\n", "")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "refold.engine.errors.base\n", "")

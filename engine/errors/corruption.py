@@ -1,0 +1,43 @@
+"""The log is damaged or not understood."""
+
+from __future__ import annotations
+
+from ..domain.masking import shown
+from .base import RefoldError
+
+
+class CorruptLog(RefoldError):
+    """The log is damaged or not understood: stop moving money on it."""
+
+
+class EventCorrupt(CorruptLog):
+    """The stored bytes of the event at `position` do not match their digest (lower-case hex SHA-256)."""
+
+    def __init__(self, position: int, stream: str, stored: str, computed: str) -> None:
+        super().__init__(f"event {position} ({stream}) is damaged: digest {stored}, computed {computed}")
+        self.position, self.stream = position, stream
+
+
+class EventMissing(CorruptLog):
+    """The log (`stream` is None) or a stream has a gap: its event `number`, a position or a version, is not there."""
+
+    def __init__(self, number: int, stream: str | None = None) -> None:
+        named = f"event {number} of the log" if stream is None else f"event {number} of stream {stream}"
+        super().__init__(f"{named} is missing, later ones may be there; `refold replay` tells what is left")
+        self.number, self.stream = number, stream
+
+
+class EventUnreadable(CorruptLog):
+    """No model of this refold reads the event type and version."""
+
+    def __init__(self, event_type: str, reason: str) -> None:
+        super().__init__(f"event type {shown(event_type)} cannot be read: {reason}")
+        self.event_type = event_type
+
+
+class IllegalMove(CorruptLog):
+    """The lifecycle has no move from `source` to `target`."""
+
+    def __init__(self, refund_id: str, source: str, target: str) -> None:
+        super().__init__(f"refund {shown(refund_id)}: the lifecycle has no move from {source} to {target}")
+        self.source, self.target = source, target

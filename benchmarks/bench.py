@@ -16,12 +16,13 @@ import logging
 import sys
 import tempfile
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-from stores import reading, writing
+from stores import growing, networked, reading, writing
 from stores.measuring import FULL, QUICK, Skipped
 from stores.place import Place
 from stores.table import print_table
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from stores.measuring import Row
 
-    MakeRow = Callable[[Place], Row]
+    MakeRow = Callable[[Place], Row | list[Row]]
 
 LATEST = Path(__file__).with_name("latest.json")
 ROWS: Mapping[str, MakeRow] = {
@@ -43,21 +44,35 @@ ROWS: Mapping[str, MakeRow] = {
     "import_sqlite": writing.importing,
     "load_and_fold": reading.load_and_fold,
     "read_stream_sqlite": reading.read_stream,
+    "append_at_1e5": growing.appending,
+    "append_at_1e6": growing.appending,
+    "read_stream_at_1e5": growing.reading_streams,
+    "read_stream_at_1e6": growing.reading_streams,
+    "read_all_at_1e5": growing.reading_all,
+    "read_all_at_1e6": growing.reading_all,
+    "rebuild_refunds": growing.rebuilding,
+    "single_append_postgres": networked.single_append,
+    "concurrent_8_postgres": partial(networked.concurrent, callers=8),
+    "concurrent_32_postgres": partial(networked.concurrent, callers=32),
+    "concurrent_128_postgres": partial(networked.concurrent, callers=128),
+    "import_postgres": networked.importing,
 }
 
 
 def measured(names: list[str], place: Place) -> list[Row]:
     """Measure rows one after another."""
-    rows = []
-    for name in names:
+    rows: list[Row] = []
+    for make in dict.fromkeys(ROWS[name] for name in names):
+        own = [name for name, its in ROWS.items() if its is make]
         began = time.perf_counter()
         with place:
             try:
-                rows.append(ROWS[name](place))
+                made = make(place)
             except Skipped as reason:
-                print(f"{name}: left out, {reason}", file=sys.stderr)
+                print(f"{', '.join(own)}: left out, {reason}", file=sys.stderr)
                 continue
-        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        rows += made if isinstance(made, list) else [made]
+        print(f"{', '.join(own)}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     return rows
 
 
@@ -76,10 +91,12 @@ def main() -> None:
     )
     given = parser.parse_args()
     # Rendering log lines that nobody sees is no part of a store; an application sets its own level, as here.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        place = Place(Path(folder), QUICK if given.quick else FULL)
+    with (
+        tempfile.TemporaryDirectory(dir=given.folder) as folder,
+        closing(Place(Path(folder), QUICK if given.quick else FULL)) as place,
+    ):
         rows = measured(given.only or list(ROWS), place)
         print_table(rows, place)
     print(f"{time.perf_counter() - began:.0f} s in all; written to {given.json}")

@@ -9,6 +9,7 @@ from refold.engine.composition import open_store
 
 from .peer import Peer
 from .raw import Raw
+from .server import running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
     from refold.engine.ports import EventStore
 
     from .measuring import Sizes
+    from .server import Server
 
 TIMEOUT_S = 60.0
 """How long a caller waits for its turn; no caller of a run may give up."""
 
 
 class Place:
-    """A folder on the disk that is measured; what is opened in it is closed at the end of its row."""
+    """A folder on the disk that is measured.
+
+    What is opened in it is closed at the end of its row; the PostgreSQL server runs until `close`.
+    """
 
     def __init__(self, folder: Path, sizes: Sizes) -> None:
         """Measure `sizes` in an empty folder."""
@@ -30,6 +35,8 @@ class Place:
         self.sizes = sizes
         self.durability: dict[str, str] = {}
         self._opened = ExitStack()
+        self._lasting = ExitStack()
+        self._server: Server | None = None
         self._files = 0
 
     def __enter__(self) -> Self:
@@ -37,6 +44,23 @@ class Place:
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
+
+    def close(self) -> None:
+        """End what lasts longer than a row."""
+        self._lasting.close()
+
+    def server(self) -> Server:
+        """Return the PostgreSQL server of this run, started at the first call. Raises `Skipped`."""
+        if self._server is None:
+            folder = self.folder / "postgres"
+            folder.mkdir(exist_ok=True)
+            self._server = self._lasting.enter_context(running(folder))
+        return self._server
+
+    def new_name(self) -> str:
+        """Return a name that no database has yet."""
+        self._files += 1
+        return f"bench_{self._files}"
 
     def new_file(self) -> Path:
         """Return a path where nothing is yet."""
@@ -47,10 +71,6 @@ class Place:
         """Close something at the end of the row, and return it."""
         self._opened.callback(opened.close)
         return opened
-
-    def entered(self, manager: Any) -> Any:  # noqa: ANN401 - whatever a context manager gives
-        """Enter a context until the end of the row."""
-        return self._opened.enter_context(manager)
 
     def ours(self, path: Path | None = None) -> EventStore:
         """Open our store as the engine does, with its views beside the log."""

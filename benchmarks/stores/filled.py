@@ -1,7 +1,7 @@
 """Stores that hold 10^5 and 10^6 events, made once a run and copied for each row that needs one.
 
-A thousand refunds are under way at once: each commit of the fill holds one event of each of them, so that a refund's
-events lie a thousand positions apart, as they do in a service. The raw file is a copy of ours without its triggers.
+Many refunds are under way at once, as in a service: a refund's events lie 250 positions apart. The raw file is a copy
+of ours without its triggers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .place import Place
 
-UNDER_WAY = 1_000
+UNDER_WAY = 250
 
 
 class Filled(NamedTuple):
@@ -43,12 +43,12 @@ def fill(store: EventStore, events: int) -> list[str]:
     """Append the lives of so many refunds that the store holds at least as many events; return their numbers."""
     ids: list[str] = []
     while store.head() < events:
-        some = new_ids(min(UNDER_WAY, events))
+        some = new_ids(UNDER_WAY)
         lives = {refund_id: events_of(refund_id) for refund_id in some}
-        for step in range(len(lives[some[0]])):
-            writes = [Write(refund_stream(each), step, [lives[each][step]]) for each in some]
-            store.append(*writes)
-        store.append(*(Write(payment_stream(each), 0, [reservation_of(each)]) for each in some))
+        with store.batch():
+            for step in range(len(lives[some[0]])):
+                store.append(*(Write(refund_stream(each), step, [lives[each][step]]) for each in some))
+            store.append(*(Write(payment_stream(each), 0, [reservation_of(each)]) for each in some))
         ids += some
     return ids
 

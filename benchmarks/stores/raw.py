@@ -22,7 +22,10 @@ INSERT = "INSERT INTO events (stream, version, type, time, data, digest) VALUES 
 SELECT_STREAM = (
     "SELECT position, stream, version, type, time, data, digest FROM events WHERE stream = ? ORDER BY version"
 )
-SELECT_ALL = "SELECT position, stream, version, type, time, data, digest FROM events ORDER BY position"
+SELECT_ALL = (
+    "SELECT position, stream, version, type, time, data, digest FROM events"
+    " WHERE position > ? ORDER BY position"
+)
 _TABLE = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'events'"
 _TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
 _INDEXES = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'events' AND sql IS NOT NULL"
@@ -72,9 +75,9 @@ class Raw:
         """Read one stream."""
         return self.connection.execute(SELECT_STREAM, (stream,)).fetchall()
 
-    def all(self) -> Iterable[Any]:
-        """Read the log."""
-        return self.connection.execute(SELECT_ALL)
+    def all(self, after: int) -> Iterable[Any]:
+        """Read the log above a position."""
+        return self.connection.execute(SELECT_ALL, (after,))
 
     def durability(self) -> str:
         """Read back how far a commit waits for the disk."""

@@ -147,7 +147,7 @@ def ratio(these: Sequence[float], those: Sequence[float]) -> float:
 
 
 def interleaved(sizes: Sizes, contenders: Mapping[str, Contender | None]) -> dict[str, list[float]]:
-    """Return each contender's rates; the first round warms up and does not count."""
+    """Return each contender's rates; the first round warms up and does not count, unless it alone takes too long."""
     taking = {name: contender for name, contender in contenders.items() if contender is not None}
     rates: dict[str, list[float]] = {name: [] for name in taking}
     # What was prepared for the turns is no garbage: without this each collection would walk over it.
@@ -156,11 +156,12 @@ def interleaved(sizes: Sizes, contenders: Mapping[str, Contender | None]) -> dic
     began = time.perf_counter()
     try:
         for number in range(sizes.rounds + 1):
-            for name, contender in taking.items():
-                rate = contender()
-                if number:
+            turns = {name: contender() for name, contender in taking.items()}
+            late = time.perf_counter() - began > sizes.budget_s
+            if number or late:
+                for name, rate in turns.items():
                     rates[name].append(rate)
-            if number and time.perf_counter() - began > sizes.budget_s:
+            if late:
                 break
     finally:
         gc.unfreeze()

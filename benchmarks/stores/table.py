@@ -61,6 +61,7 @@ def _surroundings(place: Place) -> list[str]:
     lines = [f"durability, read back: {name}: {found}" for name, found in place.durability.items()]
     system = f"{_filesystem(place.folder)}, {platform.system()} {platform.release()}"
     lines.append(f"machine: {_cpu()}, {os.cpu_count()} cores, {system}")
+    lines.append(f"load average at the end, the run's own included: {os.getloadavg()[0]:.1f}")
     versions = [f"Python {platform.python_version()}", f"SQLite {sqlite3.sqlite_version}"]
     versions += [f"{name} {version(name)}" for name in ("eventsourcing", "psycopg")]
     lines.append(f"versions: {', '.join(versions)}")

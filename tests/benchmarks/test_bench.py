@@ -74,8 +74,10 @@ def test_contenders_take_turns_and_the_first_round_does_not_count(measuring):
     assert rates == {"ours": [1, 2], "limit": [3, 4]}
 
 
-def test_a_row_stops_when_its_time_is_up(measuring):
-    rates = measuring.interleaved(replace(measuring.QUICK, rounds=50, budget_s=0.0), {"ours": lambda: 1.0})
+def test_a_row_stops_when_its_time_is_up_and_then_the_first_round_counts(measuring):
+    rates = measuring.interleaved(
+        replace(measuring.QUICK, rounds=50, budget_s=-1.0), {"ours": iter([1.0, 2.0]).__next__}
+    )
 
     assert rates == {"ours": [1.0]}
 

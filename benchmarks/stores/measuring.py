@@ -137,7 +137,7 @@ class Row:
         """Hold our rate against the `peer` or the `limit`."""
         rates = getattr(self, other)
         if self.ours is not None and rates is not None:
-            text = f"ours/{other} >= {at_least:g}"
+            text = f"of {other} >= {at_least:g}"
             self.targets.append(Target(text=text, reached=ratio(self.ours, rates), at_least=at_least))
 
 

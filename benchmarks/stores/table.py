@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .measuring import Row
     from .place import Place
 
-WIDTH = 132
+WIDTH = 160
 MILLISECONDS = 1_000
 
 
@@ -32,7 +32,7 @@ def print_table(rows: Sequence[Row], place: Place) -> None:
         table.add_column(name, no_wrap=True)
     for name in ("ours", "peer", "limit", "ours/peer", "ours/limit", "p50 ms", "p99 ms"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("target")
+    table.add_column("target", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row))
     console.print(table)
@@ -47,9 +47,7 @@ def _cells(row: Row) -> list[str]:
     rates = ["-" if each is None else f"{median(each):,.0f}" for each in (row.ours, row.peer, row.limit)]
     ratios = [_ratio(row.against(each)) for each in (row.peer, row.limit)]
     waits = ["", ""] if row.latency is None else [f"{MILLISECONDS * each:.2f}" for each in row.latency]
-    targets = [
-        f"{each.text}: {'met' if each.met else 'NOT MET'} ({each.reached:.2f})" for each in row.targets
-    ]
+    targets = [f"{each.text}: {'met' if each.met else 'NOT MET'} {each.reached:,.2f}" for each in row.targets]
     return [row.name, row.unit, *rates, *ratios, *waits, "\n".join(targets)]
 
 

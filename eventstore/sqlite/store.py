@@ -6,6 +6,7 @@ import os
 import sqlite3
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.errors import (
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from ...engine.ports import Body, Change, Difference, Row, StoredEvent, Value, View, Write
     from .connection import Durability
 
-_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
+"""The header of each SQLite file."""
 _PAGE: Final = 256
 """Events read at once. Between two pages no transaction is open, so a slow reader holds up nothing."""
 
@@ -123,19 +125,20 @@ class SqliteStore:
         self.views_stale = False if ready else self._prepared()
 
     def _there(self) -> bool:
+        # Asked of the folder: who opens and closes the file drops all locks that this process has on it, also those
+        # of its other stores, and another process then deletes the write-ahead log from under them.
         try:
-            with self.path.open("rb") as file:
-                start = file.read(len(_MAGIC))
+            found = self.path.stat()
         except FileNotFoundError:
             return False
-        except IsADirectoryError as error:
-            raise StoreUnavailable(f"{self.path} is a folder; name a file") from error
         except (OSError, ValueError) as error:
             raise _unopenable(self.path, error) from error
+        if S_ISDIR(found.st_mode):
+            raise StoreUnavailable(f"{self.path} is a folder; name a file")
         # SQLite would take a very short file for an empty database, and overwrite it.
-        if start not in {b"", _MAGIC}:
+        if 0 < found.st_size < _HEADER_BYTES:
             raise CorruptLog(f"{self.path}: the file is no SQLite database")
-        return start == _MAGIC
+        return found.st_size > 0
 
     def _check_none_lost(self, connection: sqlite3.Connection) -> None:
         lost = ", ".join(view.name for view in tables.lost(connection, self._views))

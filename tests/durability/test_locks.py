@@ -9,12 +9,12 @@ from refold.engine.ports import Appended, NewEvent, Write
 from refold.eventstore import SqliteStore
 
 ANOTHER_PROCESS = """
+import sqlite3
 import sys
-from refold.eventstore import SqliteStore
 
-store = SqliteStore(sys.argv[1])
-print(store.head())
-store.close()
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM events").fetchone()[0])
+connection.close()
 """
 
 
@@ -23,9 +23,13 @@ def append(store, stream):
 
 
 def opened_and_closed_elsewhere(path):
-    """Return the head that another process reads; the last one to close a file deletes its write-ahead log."""
+    """Count the events in another program; the last one to close a file deletes its write-ahead log."""
     done = subprocess.run(
-        [sys.executable, "-c", ANOTHER_PROCESS, path], stdout=subprocess.PIPE, text=True, timeout=60, check=True
+        [sys.executable, "-c", ANOTHER_PROCESS, path],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
     )
     return int(done.stdout)
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .connection import Durability
 
 _HEADER_BYTES: Final = 100
-"""The header of each SQLite file."""
 _PAGE: Final = 256
 """Events read at once. Between two pages no transaction is open, so a slow reader holds up nothing."""
 
@@ -125,9 +124,8 @@ class SqliteStore:
         self.views_stale = False if ready else self._prepared()
 
     def _there(self) -> bool:
-        # Asked of the folder: who opens and closes the file drops all locks that this process has on it, also those
-        # of its other stores, and another process then deletes the write-ahead log from under them.
         try:
+            # Closing the file would drop all locks this process has on it: another one would delete the log in use.
             found = self.path.stat()
         except FileNotFoundError:
             return False
@@ -218,7 +216,9 @@ class SqliteStore:
     # ---- reading
 
     def settle(self, key: str) -> Appended | None:
-        """Tell whether the append of that key happened, reading afresh."""
+        """Tell whether the append of that key happened, reading afresh; from then on that stays so."""
+        if self._writer is not None:
+            self._writer.make_sure()
         with self._reading() as connection:
             known = log.known(connection, key)
         return None if known is None else known[1]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _FOLD_AFTER: Final = 5_000
 """Changed rows after which the write-ahead log is folded back into the file: some 20 MB of log."""
 _FOLD: Final = "PRAGMA wal_checkpoint(PASSIVE)"
+_TOUCH: Final = "PRAGMA user_version = 0"
+"""Writes the first page as it is."""
 _FOLD_AND_EMPTY: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
@@ -48,6 +50,7 @@ class Writer:
         self._owner: int | None = None
         self._identity = Identity(path)
         self._folded = 0
+        self._sure = False
         self._must_empty = False
         self._closed = False
         self._connection: sqlite3.Connection | None = None
@@ -86,6 +89,9 @@ class Writer:
             connection = self._begun()
             self._owner = threading.get_ident()
             try:
+                if not self._sure:
+                    with translated(self._path, self._timeout_s):
+                        connection.execute(_TOUCH)
                 yield connection
                 self._check_open(connection)
             except BaseException:
@@ -116,8 +122,24 @@ class Writer:
             if connection.in_transaction:  # an interrupt left it there
                 connection.execute("ROLLBACK")
             self._identity.check()
+            if not self._sure:
+                connection.execute(_FOLD).fetchone()
             connection.execute("BEGIN IMMEDIATE")
             return connection
+
+    def make_sure(self) -> None:
+        """Let everything that can be read be on the disk, and nothing else come back, even after a power cut.
+
+        A process that ended in its commit leaves bytes in the write-ahead log that a later one may read and the disk
+        may not have; one whose commit failed leaves some that nobody reads until all connections are closed. So the
+        first transaction of a connection folds the one kind back, and overwrites the other.
+
+        Raises:
+            StoreError: it cannot be made sure now.
+        """
+        if not self._sure and self.owned() is None:
+            with self.transaction():
+                pass
 
     def _current(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -135,6 +157,7 @@ class Writer:
             if is_full(error):
                 raise translation(error, self._path, self._timeout_s) from error
             raise OutcomeUnknown(key) from error
+        self._sure = True
         if self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER:
             self._fold(connection)
 
@@ -170,6 +193,7 @@ class Writer:
 
     def _discard(self) -> None:
         connection, self._connection = self._connection, None
+        self._sure = False
         if connection is not None:
             connection.close()
 

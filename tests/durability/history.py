@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from typing import NamedTuple
 
-from refold.engine.errors import RefoldError, VersionConflict
+from refold.engine.errors import VersionConflict
 from refold.engine.ports import Body, Column, Delete, NewEvent, Upsert, View, Write
 from refold.eventstore.codec import event_digest
 
@@ -101,7 +101,10 @@ def leases(number):
 
 
 def fold():
-    return Step(lambda store: store.checkpoint())
+    def folded(store):
+        store.checkpoint()
+
+    return Step(folded)
 
 
 LONG = [
@@ -126,7 +129,8 @@ LONG = [
 ]
 """Between two of these the store may be closed and opened again."""
 
-SHORT = [append(0), batch(10), append(21, size=6_000), erase(0), fold(), plain(30), rebuild(), append(31)]
+SHORT = [append(0), batch(10), erase(0), fold(), leases(1)[0], plain(30), rebuild(), append(31)]
+FOLDS = [step for step in SHORT if step.call.__name__ == "folded"]
 
 
 # ---- what is in the file
@@ -158,14 +162,3 @@ def faults_of(found):
         if digest != event_digest(position, stream, version, type_, time, data):
             faults.append(f"digest of {position}")
     return faults
-
-
-# ---- how a run went
-
-
-class Outcome(NamedTuple):
-    """What a call said: `error` None where it returned."""
-
-    step: Step
-    error: RefoldError | None
-    before: dict

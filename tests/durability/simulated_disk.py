@@ -318,6 +318,12 @@ class Platter:
             self._safe[inode], self._unsafe[inode], self._names[name] = bytearray(content), [], inode
         return dict(self._names)
 
+    def running(self):
+        """Return the files, as every process sees them, and their inodes: a new one may go on with them."""
+        inodes = {name: changes[-1] for name, changes in self._changes.items()}
+        now = {name: inode for name, inode in {**self._names, **inodes}.items() if inode is not None}
+        return self.survivors(EVERYTHING)[0], now
+
     def feed(self, op):
         match op.kind:
             case "create":

@@ -24,17 +24,6 @@ def full(recorded):
     return recorded()
 
 
-@pytest.fixture
-def report(capsys):
-    """Print a line that the log of each run shows."""
-
-    def printed(*words):
-        with capsys.disabled():
-            print("\n" + " ".join(map(str, words)), end="")
-
-    return printed
-
-
 def test_no_power_cut_loses_or_breaks_anything(full, cuts, report):
     """Each cut is another one: survivals of one moment that leave the same bytes count once."""
     states, trace = full

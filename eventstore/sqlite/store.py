@@ -218,7 +218,7 @@ class SqliteStore:
     def settle(self, key: str) -> Appended | None:
         """Tell whether the append of that key happened, reading afresh; from then on that stays so."""
         if self._writer is not None:
-            self._writer.make_sure()
+            self._writer.make_sure(key)
         with self._reading() as connection:
             known = log.known(connection, key)
         return None if known is None else known[1]

@@ -127,18 +127,21 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             return connection
 
-    def make_sure(self) -> None:
+    def make_sure(self, key: str) -> None:
         """Let everything that can be read be on the disk, and nothing else come back, even after a power cut.
 
         A process that ended in its commit leaves bytes in the write-ahead log that a later one may read and the disk
         may not have; one whose commit failed leaves some that nobody reads until all connections are closed. So the
         first transaction of a connection folds the one kind back, and overwrites the other.
 
+        Args:
+            key: what `OutcomeUnknown` names, should that be interrupted.
+
         Raises:
             StoreError: it cannot be made sure now.
         """
         if not self._sure and self.owned() is None:
-            with self.transaction():
+            with self.transaction(key):
                 pass
 
     def _current(self) -> sqlite3.Connection:
@@ -156,6 +159,7 @@ class Writer:
             # The mark that ends a commit is written last: where it did not fit, nothing was stored.
             if is_full(error):
                 raise translation(error, self._path, self._timeout_s) from error
+            self._sure = False
             raise OutcomeUnknown(key) from error
         self._sure = True
         if self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER:
@@ -193,7 +197,6 @@ class Writer:
 
     def _discard(self) -> None:
         connection, self._connection = self._connection, None
-        self._sure = False
         if connection is not None:
             connection.close()
 

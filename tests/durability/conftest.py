@@ -206,7 +206,7 @@ class Cuts:
         self.counts["cuts"] += 1
         self.counts["of the creation"] += JOURNAL in files
         fill(self.folder, files)
-        thorough = self.counts["cuts"] % 20 == 0 or JOURNAL in files
+        thorough = self.counts["cuts"] % 40 == 0 or JOURNAL in files
         wrong = self.wrong(files, states, done, thorough=thorough, sure=sure)
         if wrong:
             self.counts[wrong.partition(":")[0]] += 1

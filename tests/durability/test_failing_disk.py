@@ -183,6 +183,40 @@ def test_a_call_that_returned_did_it_and_one_that_failed_did_not_or_says_so(tria
     assert said[StoreFull.__name__ if "room" in fault else OutcomeUnknown.__name__] > 5
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_store_whose_creation_fails_can_be_created_afterwards(
+    machine, simulated, history, cuts, report, fault
+):
+    at, refused, cut = 0, Counter(), cuts(0)
+    while True:
+        at += 1
+        with machine() as there:
+            there.disk.break_down(simulated.Fault(at, **FAULTS[fault]))
+            try:
+                there.open()
+            except StoreError as error:
+                refused[type(error).__name__] += 1
+                there.disk.heal()
+                there.open()
+            failed = there.disk.failed
+            there.disk.heal()
+            history.append(0).call(there.store)
+            platter = simulated.Platter()
+            for op in there.disk.trace:
+                platter.feed(op)
+            cut.check(
+                platter.survivors(simulated.NOTHING)[0], [there.state()], 0, f"fault {at}, {failed[:1]}"
+            )
+        if not failed:
+            break
+    report(
+        f"{fault}, at each of {at - 1} operations of the creation: refused by {dict(refused)}; power cuts: {cut}"
+    )
+    assert cut.failures == []
+    assert at > 10
+    assert sum(refused.values()) > at / 2
+
+
 def swallowing(self, connection, *_):
     """Take a commit that failed for one that did not."""
     try:

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.errors import (
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ...engine.ports import Appended, Body, Change, Difference, Row, StoredEvent, Value, View, Write
     from .connection import Durability
 
-_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
 _PAGE: Final = 256
 """Events read at once. Between two pages no transaction is open, so a slow reader holds up nothing."""
 
@@ -124,18 +125,18 @@ class SqliteStore:
 
     def _there(self) -> bool:
         try:
-            with self.path.open("rb") as file:
-                start = file.read(len(_MAGIC))
+            # Closing the file would drop all locks this process has on it: another one would delete the log in use.
+            found = self.path.stat()
         except FileNotFoundError:
             return False
-        except IsADirectoryError as error:
-            raise StoreUnavailable(f"{self.path} is a folder; name a file") from error
         except (OSError, ValueError) as error:
             raise _unopenable(self.path, error) from error
+        if S_ISDIR(found.st_mode):
+            raise StoreUnavailable(f"{self.path} is a folder; name a file")
         # SQLite would take a very short file for an empty database, and overwrite it.
-        if start not in {b"", _MAGIC}:
+        if 0 < found.st_size < _HEADER_BYTES:
             raise CorruptLog(f"{self.path}: the file is no SQLite database")
-        return start == _MAGIC
+        return found.st_size > 0
 
     def _check_none_lost(self, connection: sqlite3.Connection) -> None:
         lost = ", ".join(view.name for view in tables.lost(connection, self._views))
@@ -199,7 +200,9 @@ class SqliteStore:
     # ---- reading
 
     def settle(self, key: str) -> Appended | None:
-        """Tell whether the append of that key happened, reading afresh."""
+        """Tell whether the append of that key happened, reading afresh; from then on that stays so."""
+        if self._writer is not None:
+            self._writer.make_sure(key)
         with self._reading() as connection:
             known = log.known(connection, key)
         return None if known is None else known[1]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import history_checker
 import processes
 
+import refold.eventstore  # noqa: F401 - loaded here, before the forks, and not by each of them
 from refold.engine.composition import open_store
 from refold.engine.errors import KeyReuse, OutcomeUnknown, StoreError, VersionConflict
 from refold.engine.ports import Body, Delete, NewEvent, Upsert, Write

@@ -185,6 +185,7 @@ class Run:
     def start(self, **options):
         name = f"p{len(self.names)}"
         self.names.append(name)
+        (self.folder / name).touch()  # it may be killed before it records anything
         self.living[name] = self.crew.start(
             "client",
             url=self.url,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing, contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any, Final
@@ -224,9 +225,19 @@ class SqliteStore:
 
     def read_stream(self, stream: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield a stream's events in order, those with a version above `after`."""
-        after, end = max(after, 0), self.version(stream)
-        events = self._events(log.BY_VERSION, (stream,), after, end, "version")
-        return log.dense(events, "version", after, end, stream)
+        after = max(after, 0)
+        with (
+            self._reading() as connection
+        ):  # most streams fit one page: then it is all that has to be asked for
+            page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
+            end = page[-1].version if 0 < len(page) < _PAGE else log.version(connection, stream)
+        first = map(checked, page)
+        rest = (
+            self._events(log.BY_VERSION, (stream,), page[-1].version, end, "version")
+            if len(page) == _PAGE
+            else ()
+        )
+        return log.dense(chain(first, rest), "version", after, end, stream)
 
     def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield all events in the order of positions, those above `after`."""
@@ -272,16 +283,15 @@ class SqliteStore:
             found: tuple[Any, ...] | None = connection.execute(sql, arguments).fetchone()
             return found
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Give this thread's own transaction, where one is open, else a connection nobody else reads from."""
         own = self._owned()
-        if own is None:
-            with self._readers.one() as connection:
-                yield connection
-        else:
-            with self._translated():
-                yield own
+        return self._readers.one() if own is None else self._reading_own(own)
+
+    @contextmanager
+    def _reading_own(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+        with self._translated():
+            yield connection
 
     def _owned(self) -> sqlite3.Connection | None:
         return None if self._writer is None else self._writer.owned()

@@ -113,7 +113,8 @@ class Machine:
         self.disk.mark("begin")
         function()
         self.disk.mark("done")
-        self.states.append(self.state())
+        waits = self.disk.fault is not None and not self.disk.failed
+        self.states.append(None if waits else self.state())
 
     def leave(self):
         """Close the store on a disk that is well."""

@@ -40,7 +40,6 @@ class Trial:
         self.sure = {}
         self.is_sure = True
         self.first_failure = sys.maxsize
-        self.expected = self.seen(self.reference)
 
     def seen(self, store):
         """Return all that a store can be asked for."""
@@ -81,6 +80,9 @@ class Trial:
         except Exception as raised:  # noqa: BLE001 - whatever it is, it is not ours
             self.wrong.append(f"leaked: {raised!r}")
         self.said[type(error).__name__ if error else "returned"] += 1
+        if error is None and not disk.failed:
+            step.call(self.reference)
+            return
         after = self.seen(store)
         if error is None:
             self.returned(step, after, disk.failed[failures:], self.logged[warnings:])
@@ -92,23 +94,19 @@ class Trial:
 
     def returned(self, step, after, failures, warnings):
         """What a call was to do is there; what failed on the way, such as folding the write-ahead log, is told."""
-        self.did(step)
+        step.call(self.reference)
         if failures and "store.degraded" not in warnings:
             self.wrong.append(f"swallowed: {failures}")
-        if after != self.expected:
+        if after != self.seen(self.reference):
             self.wrong.append("lost: a call returned, and what it did is not there")
         self.is_sure = self.is_sure or step not in self.history.FOLDS
 
-    def did(self, step):
-        step.call(self.reference)
-        self.expected = self.seen(self.reference)
-
     def refused(self, step, error, after):
         """What a call was to do is there as a whole or not at all: not, or it says that it does not know."""
-        happened = after != self.expected
+        happened = after != self.seen(self.reference)
         if happened:
-            self.did(step)
-        if after != self.expected:
+            step.call(self.reference)
+        if after != self.seen(self.reference):
             self.wrong.append(f"torn by {error!r}")
         if happened and not isinstance(error, OutcomeUnknown):
             self.wrong.append(f"stored in spite of {error!r}")

@@ -28,7 +28,7 @@ def test_no_power_cut_loses_or_breaks_anything(full, cuts, report):
     """Each cut is another one: survivals of one moment that leave the same bytes count once."""
     states, trace = full
     cut = cuts(SEED).through(states, trace, each=69)
-    report("power cuts, synchronous=FULL:", cut)
+    report(f"power cuts, synchronous=FULL: {cut}")
     assert cut.failures == []
     assert cut.counts["cuts"] >= 20_000
     assert cut.counts["opened by the store"] >= 500
@@ -38,7 +38,7 @@ def test_no_power_cut_loses_or_breaks_anything(full, cuts, report):
 def test_a_relaxed_store_loses_what_it_acknowledged_and_breaks_nothing(recorded, cuts, report):
     """The control: were nothing lost here, the cuts above would prove nothing."""
     cut = cuts(SEED).through(*recorded(durability="relaxed"), each=3)
-    report("power cuts, synchronous=NORMAL:", cut)
+    report(f"power cuts, synchronous=NORMAL: {cut}")
     assert cut.counts["lost"] > 100
     assert cut.counts["corrupt"] == 0
 
@@ -47,7 +47,7 @@ def test_a_disk_that_lies_about_its_syncs_loses_what_was_acknowledged(full, cuts
     """The other control: that a sync is what keeps the events."""
     states, trace = full
     cut = cuts(SEED).through(states, trace, each=2, lies=True)
-    report("power cuts, a disk that ignores syncs:", cut)
+    report(f"power cuts, a disk that ignores syncs: {cut}")
     assert cut.counts["lost"] > 100
     assert cut.counts["corrupt"] > 0
 

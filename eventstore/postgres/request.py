@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 CALL: Final = (
     "SELECT outcome, first, last, stored FROM append_members("
-    "%s::int[], %s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::jsonb)"
+    "%s::int[], %s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::jsonb, true)"
 )
+CALL_INSIDE: Final = CALL.replace("true", "false")
+"""The same inside a transaction, which advances the head once, at its end: every new version of the row costs."""
 _APPENDED, _DUPLICATE, _CONFLICT, _REUSE, _MISSING = range(5)
 _ANY_VERSION: Final = -1
 _NO_KEY: Final = 0

@@ -20,7 +20,7 @@ from ...engine.errors import (
 )
 from .connection import check_durable, is_refusal, open_writer, translated, translation
 from .readers import check_alive
-from .request import CALL, answer, arguments
+from .request import CALL, CALL_INSIDE, answer, arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from .request import Request
 
 # The lock of all writers, in this process and in others.
-_LOCK: Final = "UPDATE head SET position = position"
+_LOCK: Final = "SELECT FROM head FOR UPDATE"
+_ADVANCE: Final = (
+    "UPDATE head SET position = (SELECT max(position) FROM events)"
+    " WHERE position < (SELECT max(position) FROM events)"
+)
 _HELD_AGAINST_ONE: Final = (InvalidInput, CorruptLog, StoreUnavailable)
 """Errors of a call that one of its members may have caused alone."""
 _WAITS_FOR_STANDBYS: Final = "SyncRepWaitForLSN"
@@ -116,7 +120,7 @@ class Writer:
             try:
                 with connection.pipeline():
                     connection.execute("SAVEPOINT call", prepare=True)
-                    called = connection.execute(CALL, told, prepare=True, binary=True)
+                    called = connection.execute(CALL_INSIDE, told, prepare=True, binary=True)
                     connection.execute("RELEASE SAVEPOINT call", prepare=True)
                 (found,) = called.fetchall()
             except psycopg.Error:
@@ -169,6 +173,8 @@ class Writer:
             try:
                 yield connection
                 self._check_open(connection)
+                with translated(self._address, self._timeout_s):
+                    connection.execute(_ADVANCE)
             except BaseException:
                 self._roll_back(connection)
                 raise

@@ -52,7 +52,8 @@ _SERVER: Final = (
 
 _BUSY: Final = frozenset({"55P03", "40001", "40P01"})
 _READ_ONLY: Final = frozenset({"25006", "42501"})
-_DAMAGED: Final = frozenset({"XX001", "XX002"})
+_DAMAGED: Final = frozenset({"P0002", "XX001", "XX002"})
+"""A row that must be there is not; a page or an index of the server is damaged."""
 _NOT_NULL: Final = "23502"
 _VALUES: Final = ("21", "22", "54")
 """Classes of errors that the values of a statement cause: cardinality, data, limits of the program."""

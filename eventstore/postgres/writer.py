@@ -84,16 +84,16 @@ class Writer:
         if own is not None:
             result = self._called_inside(own, member)
         else:
-            with self._alone():
-                (result,) = self._committed([member])
+            (result,) = self.committed([member])
         if isinstance(result, RefoldError):
             raise result
         return result
 
-    def _committed(self, members: Sequence[Request]) -> list[Appended | RefoldError]:
+    def committed(self, members: Sequence[Request]) -> list[Appended | RefoldError]:
         """Append all members in one call that commits, and return what came of each; none fails for another."""
         try:
-            return self._called(members)
+            with self._alone():
+                return self._called(members)
         except OutcomeUnknown as error:
             return [OutcomeUnknown(each.key, replicated=error.replicated) for each in members]
         except _HELD_AGAINST_ONE as error:
@@ -102,7 +102,7 @@ class Writer:
             if len(members) == 1:
                 return [error]
         # The server undid the call: each member has one of its own.
-        return [result for member in members for result in self._committed([member])]
+        return [result for member in members for result in self.committed([member])]
 
     def _called(self, members: Sequence[Request]) -> list[Appended | RefoldError]:
         with translated(self._address, self._timeout_s):

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import InvalidInput, MessageNotFound, StoreClosed
-from ..engine.ports import Appended, Delete, Difference
+from ..engine.ports import Appended, Delete, Difference, StoredEvent
 from .codec import checked, content_digest, original, stored_events, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..engine.ports import Body, Change, Row, StoredEvent, Value, View, Write
+    from ..engine.ports import Body, Change, Row, Value, View, Write
 
     Table = dict[tuple[Value, ...], tuple[Value, ...]]
     Changed = dict[tuple[str, tuple[Value, ...]], tuple[Value, ...] | None]
@@ -80,7 +80,8 @@ class MemoryStore:
                 stored, appended = state.keys[key]
                 return original(key, stored, digest, appended)
             head = len(state.events)
-            events = list(stored_events(writes, head, lambda stream: len(state.streams.get(stream, ()))))
+            versions = {write.stream: len(state.streams.get(write.stream, ())) for write in writes}
+            events = list(map(StoredEvent._make, stored_events(writes, head, versions)))
             rows = _changed(state.views, changes)
             kept = [(body.digest, body) for body in bodies]
             # All that can fail is done.

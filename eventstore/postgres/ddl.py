@@ -78,7 +78,7 @@ CREATE TRIGGER events_keep_insert AFTER INSERT ON events
     FOR EACH STATEMENT EXECUTE FUNCTION events_keep_insert();
 """
 
-# What one call of append_members is given and answers is described beside its caller, in request.py.
+# What one call of append_members is given and answers is described beside its caller, in calling.py.
 _APPEND: Final = """
 CREATE FUNCTION apply_changes(changes jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE

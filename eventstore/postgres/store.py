@@ -13,15 +13,15 @@ from ...engine.errors import (
     StoreUnavailable,
     WrongProcess,
 )
-from ..codec import checked, validate
+from ..codec import checked
 from ..gaps import dense
+from ..request import requested
 from . import leases, log, rows, schema
 from . import views as tables
 from .address import Address
 from .connection import check_setting, translated
 from .definitions import check as check_views
 from .readers import Readers
-from .request import request
 from .writer import Writer, lock
 
 if TYPE_CHECKING:
@@ -147,9 +147,9 @@ class PostgresStore:
         changes: Sequence[Change] = (),
     ) -> Appended:
         """Append all writes, bodies and view changes, or nothing; durable when it returns."""
-        validate(writes, key, content)
-        member = request(writes, key, content, bodies, changes)
-        return self._checked_writer().append(member)
+        # Both are read here: what they raise is for this caller alone, not for those who share the commit.
+        request = requested(writes, key, content, tuple(bodies), tuple(changes))
+        return self._checked_writer().append(request)
 
     @contextmanager
     def batch(self) -> Iterator[None]:

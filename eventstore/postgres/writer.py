@@ -14,21 +14,22 @@ from ...engine.errors import (
     InvalidInput,
     OutcomeUnknown,
     RefoldError,
-    StoreBusy,
     StoreClosed,
     StoreUnavailable,
 )
 from .connection import check_durable, is_refusal, open_writer, translated, translation
 from .readers import check_alive
-from .request import CALL, CALL_INSIDE, answer, arguments
+from ..grouping import Turns
+from .calling import CALL, CALL_INSIDE, answer, arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ...engine.ports import Appended
+    from ..grouping import Member
+    from ..request import Request
     from .address import Address
     from .connection import Connection, Durability, Settings
-    from .request import Request
 
 # The lock of all writers, in this process and in others.
 _LOCK: Final = "SELECT FROM head FOR UPDATE"
@@ -56,7 +57,7 @@ class Writer:
         self._address = address
         self._timeout_s = timeout_s
         self._durability: Durability = durability
-        self._threads = threading.Lock()
+        self._turns: Turns[Request, Appended] = Turns(self._commit_together, timeout_s=timeout_s)
         self._owner: int | None = None
         self._closed = False
         self._unreplicated = False
@@ -74,49 +75,57 @@ class Writer:
 
     # ---- calls
 
-    def append(self, member: Request) -> Appended:
-        """Append one member; inside a transaction of this thread, as part of that.
+    def append(self, request: Request) -> Appended:
+        """Append, in one call with whoever else is waiting; inside a transaction of this thread as part of that.
 
         Raises:
             RefoldError: why it was not appended, or may not have been.
         """
         own = self.owned()
-        if own is not None:
-            result = self._called_inside(own, member)
-        else:
-            (result,) = self.committed([member])
-        if isinstance(result, RefoldError):
-            raise result
-        return result
+        if own is None:
+            return self._turns.run(request)
+        outcome = self._called_inside(own, request)
+        if isinstance(outcome, RefoldError):
+            raise outcome
+        return outcome
 
-    def committed(self, members: Sequence[Request]) -> list[Appended | RefoldError]:
-        """Append all members in one call that commits, and return what came of each; none fails for another."""
+    def _commit_together(self, members: Sequence[Member[Request, Appended]]) -> None:
+        if self._closed:
+            raise StoreClosed
+        outcomes = self.committed([member.request for member in members])
+        for member, outcome in zip(members, outcomes, strict=True):
+            if isinstance(outcome, RefoldError):
+                member.error = outcome
+            else:
+                member.result = outcome
+
+    def committed(self, requests: Sequence[Request]) -> list[Appended | RefoldError]:
+        """Append all in one call that commits, and return what came of each; none fails for another."""
         try:
-            with self._alone():
-                return self._called(members)
+            return self._called(requests)
         except OutcomeUnknown as error:
-            return [OutcomeUnknown(each.key, replicated=error.replicated) for each in members]
+            return [_unknown(each.key, error) for each in requests]
         except _HELD_AGAINST_ONE as error:
             if not is_refusal(error.__cause__):
                 raise
-            if len(members) == 1:
+            if len(requests) == 1:
                 return [error]
-        # The server undid the call: each member has one of its own.
-        return [result for member in members for result in self.committed([member])]
+        # The server undid the call: each has one of its own.
+        return [outcome for each in requests for outcome in self.committed([each])]
 
-    def _called(self, members: Sequence[Request]) -> list[Appended | RefoldError]:
+    def _called(self, requests: Sequence[Request]) -> list[Appended | RefoldError]:
         with translated(self._address, self._timeout_s):
-            told = arguments(members)
+            told = arguments(requests)
             connection = self._current()
             with self._settled(connection):
                 found = connection.execute(CALL, told, prepare=True, binary=True).fetchall()
-        return [answer(member, each) for member, each in zip(members, found, strict=True)]
+        return [answer(request, each) for request, each in zip(requests, found, strict=True)]
 
-    def _called_inside(self, connection: Connection, member: Request) -> Appended | RefoldError:
-        """Append one member in the open transaction; an error undoes nothing but that."""
+    def _called_inside(self, connection: Connection, request: Request) -> Appended | RefoldError:
+        """Append in the open transaction; an error undoes nothing but that."""
         self._check_open(connection)
         with translated(self._address, self._timeout_s):
-            told = arguments([member])
+            told = arguments([request])
             try:
                 with connection.pipeline():
                     connection.execute("SAVEPOINT call", prepare=True)
@@ -128,7 +137,7 @@ class Writer:
                     connection.execute("ROLLBACK TO SAVEPOINT call")
                     connection.execute("RELEASE SAVEPOINT call")
                 raise
-        return answer(member, found)
+        return answer(request, found)
 
     @contextmanager
     def _settled(self, connection: Connection) -> Iterator[None]:
@@ -185,14 +194,10 @@ class Writer:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        if not self._threads.acquire(timeout=self._timeout_s):
-            raise StoreBusy(self._timeout_s)
-        try:
+        with self._turns.alone():
             if self._closed:
                 raise StoreClosed
             yield
-        finally:
-            self._threads.release()
 
     def _begun(self, *, locked: bool) -> Connection:
         with translated(self._address, self._timeout_s):
@@ -285,20 +290,22 @@ class Writer:
         """
         if self._owner == threading.get_ident():
             raise StoreUnavailable("a batch of this thread is open; leave it before closing the store")
-        if not self._threads.acquire(timeout=self._timeout_s):
-            raise StoreBusy(self._timeout_s)
-        try:
+        with self._turns.alone():
             yield
             self._closed = True
             if self._connection is not None:
                 self._discard(self._connection)
-        finally:
-            self._threads.release()
 
 
 def lock(connection: Connection) -> None:
     """Keep other writers out until the transaction's end."""
     connection.execute(_LOCK)
+
+
+def _unknown(key: str | None, error: OutcomeUnknown) -> OutcomeUnknown:
+    own = OutcomeUnknown(key, replicated=error.replicated)
+    own.__cause__ = error.__cause__
+    return own
 
 
 def _undone() -> StoreUnavailable:

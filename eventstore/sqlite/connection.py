@@ -37,6 +37,8 @@ _DAMAGED: Final = {
     sqlite3.SQLITE_NOTADB: "the file is no SQLite database",
     sqlite3.SQLITE_CONSTRAINT: "the file contradicts itself",
 }
+FOREIGN: Final = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
+"""What SQLite raises, and Python where it gives SQLite a value or takes one."""
 _PRIMARY: Final = 0xFF
 """SQLite's extended result codes carry the primary code in the low byte."""
 
@@ -139,7 +141,7 @@ def translated(path: Path, timeout_s: float) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
-    except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError) as error:
+    except FOREIGN as error:
         raise translation(error, path, timeout_s) from error
 
 

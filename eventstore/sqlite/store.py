@@ -15,9 +15,9 @@ from ...engine.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from ...engine.ports import Appended
-from ..codec import checked, content_digest, original, stored_events, validate
+from ..codec import checked
 from ..gaps import dense
+from ..request import requested
 from . import leases, log, schema
 from . import views as tables
 from .connection import check_setting, translated
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from ...engine.ports import Body, Change, Difference, Row, StoredEvent, Value, View, Write
+    from ...engine.ports import Appended, Body, Change, Difference, Row, StoredEvent, Value, View, Write
     from .connection import Durability
 
 _MAGIC: Final = b"SQLite format 3\0"
@@ -171,23 +171,7 @@ class SqliteStore:
         changes: Sequence[Change] = (),
     ) -> Appended:
         """Append all writes, bodies and view changes, or nothing; durable when it returns."""
-        validate(writes, key, content)
-        digest = content_digest(writes, content) if key is not None else b""
-        with self._writing(key) as connection, self._translated():
-            if key is not None:
-                known = log.known(connection, key)
-                if known is not None:
-                    return original(key, known[0], digest, known[1])
-            head = log.head(connection)
-            events = list(stored_events(writes, head, lambda stream: log.version(connection, stream)))
-            appended = Appended(head + 1, head + len(events))
-            log.insert(connection, events)
-            if key is not None:
-                log.insert_key(connection, key, digest, appended)
-            if bodies:
-                log.insert_bodies(connection, bodies)
-            tables.apply(connection, changes)
-            return appended
+        return self._checked_writer().append(requested(writes, key, content, bodies, changes))
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -201,8 +185,8 @@ class SqliteStore:
             self._checked_writer().empty_log()
             return log.erase_body(connection, digest)
 
-    def _writing(self, key: str | None = None) -> AbstractContextManager[sqlite3.Connection]:
-        return self._checked_writer().transaction(key)
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._checked_writer().transaction()
 
     def _checked_writer(self) -> Writer:
         if self._writer is None:

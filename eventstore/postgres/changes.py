@@ -17,8 +17,9 @@ as_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), che
 """Return values as JSON text; what is put in as text comes out of the server as the same text."""
 
 
-
-def calls(changes: Iterable[tuple[int, Change]], suffix: str = "") -> list[tuple[str, list[tuple[Value, ...]]]]:
+def calls(
+    changes: Iterable[tuple[int, Change]], suffix: str = ""
+) -> list[tuple[str, list[tuple[Value, ...]]]]:
     """Return changes, each with the number of the member that brings it, as calls of the views' functions.
 
     Changes of different rows can be applied in any order; those of one row follow each other, each in a later call,

@@ -86,8 +86,7 @@ def open_writer(address: Address, *, timeout_s: float, durability: Durability) -
     with translated(address, timeout_s):
         connection: Connection = psycopg.connect(address.conninfo, autocommit=True)
         try:
-            if _checked_server(connection, address):
-                raise StoreReadOnly(str(address))
+            _check_server(connection, address, writes=True)
             prepare(connection, timeout_s=timeout_s)
             if durability == "relaxed":
                 connection.execute(_SYNCHRONOUS, ("off",))
@@ -108,7 +107,7 @@ def open_reader(address: Address, *, timeout_s: float) -> Connection:
     with translated(address, timeout_s):
         connection: Connection = psycopg.connect(address.conninfo, autocommit=True)
         try:
-            _checked_server(connection, address)
+            _check_server(connection, address, writes=False)
             prepare_reader(connection, timeout_s=timeout_s)
         except BaseException:
             connection.close()
@@ -155,8 +154,8 @@ def settings(connection: Connection) -> Settings:
     return Settings(*connection.execute(_READ_BACK).fetchall()[0])
 
 
-def _checked_server(connection: Connection, address: Address) -> bool:
-    """Return whether it accepts reads only."""
+def _check_server(connection: Connection, address: Address, *, writes: bool) -> None:
+    """Raise the `StoreError` that says why the server, or its database, is none for a store."""
     number, version, encoding, read_only = connection.execute(_SERVER).fetchall()[0]
     if number < _OLDEST:
         raise StoreUnavailable(
@@ -166,7 +165,8 @@ def _checked_server(connection: Connection, address: Address) -> bool:
         raise StoreUnavailable(
             f"{address}: the database's encoding is {encoding}; make one with CREATE DATABASE … ENCODING 'UTF8'"
         )
-    return bool(read_only)
+    if writes and read_only:
+        raise StoreReadOnly(str(address))
 
 
 # ---- errors

@@ -41,7 +41,7 @@ _FIRST_GAP: Final = (
     " AND NOT EXISTS (SELECT FROM events WHERE position = each.position + 1) ORDER BY position LIMIT 1))"
 )
 _KEY: Final = (
-    "SELECT digest, first, last, EXISTS (SELECT FROM events WHERE position = last) FROM keys WHERE key = %s::text"
+    "SELECT first, last, (SELECT 1 FROM events WHERE position = last) FROM keys WHERE key = %s::text"
 )
 _BODY: Final = "SELECT digest, salt, headers, content FROM bodies WHERE digest = %s::text"
 _ERASE_BODY: Final = "DELETE FROM bodies WHERE digest = %s::text"
@@ -108,8 +108,8 @@ def settled(connection: Connection, key: str) -> Appended | None:
     found = connection.execute(_KEY, (key,)).fetchone()
     if found is None:
         return None
-    _, begin, end, is_there = found
-    if not is_there:
+    begin, end, is_there = found
+    if is_there is None:
         raise EventMissing(end)
     return Appended(begin, end)
 

@@ -59,7 +59,8 @@ def selection(
     if unknown:
         raise InvalidInput(f"view {view.name} has no column {unknown[0]}; it has {', '.join(names)}")
     conditions = [
-        sql.SQL("{} IS NULL").format(sql.Identifier(name)) if none else _equals(view, name) for name, none in where
+        sql.SQL("{} IS NULL").format(sql.Identifier(name)) if none else _equals(view, name)
+        for name, none in where
     ]
     if after:
         conditions.append(_compared(view, by[0], ">"))

@@ -21,7 +21,9 @@ _APPLIED: Final = "SELECT coalesce(max(number), 0) FROM migrations"
 _CREATE: Final = "CREATE TABLE migrations (number int PRIMARY KEY)"
 _RECORD: Final = "INSERT INTO migrations (number) VALUES (%s)"
 # All who open a store in this schema wait here for the first; the number is "refold" in ASCII.
-_ALONE: Final = "SELECT pg_advisory_xact_lock(x'7265666f6c64'::bigint # to_regnamespace(current_schema())::oid::bigint)"
+_ALONE: Final = (
+    "SELECT pg_advisory_xact_lock(x'7265666f6c64'::bigint # to_regnamespace(current_schema())::oid::bigint)"
+)
 _MAY_WRITE: Final = (
     "SELECT has_table_privilege('events', 'SELECT, INSERT') AND has_table_privilege('head', 'SELECT')"
     " AND has_table_privilege('head', 'UPDATE') AND has_table_privilege('keys', 'INSERT')"

@@ -93,17 +93,22 @@ def recreate(connection: Connection, changed: Iterable[View], *, empty_log: bool
                 f"the schema holds a table {view.name} of something else; give refold a schema of its own:"
                 " …?options=-csearch_path%3Drefold"
             )
-        connection.execute(_DROP_TABLE.format(sql.Identifier(view.name)))
+        _run(connection, _DROP_TABLE, sql.Identifier(view.name))
         _create(connection, view)
         _create_indexes(connection, view)
         _create_functions(connection, view)
         connection.execute(_RECORD, (view.name, definition(view) if empty_log else ""))
 
 
+def _run(connection: Connection, shape: sql.SQL, *parts: sql.Composable) -> None:
+    statement = shape.format(*parts)
+    connection.execute(statement)
+
+
 def _create(connection: Connection, view: View, suffix: str = "") -> None:
     columns = (sql.SQL("{} {}").format(sql.Identifier(each.name), _type(each)) for each in view.columns)
-    connection.execute(
-        _CREATE_TABLE.format(sql.Identifier(view.name + suffix), _COMMA.join(columns), listed(view.key))
+    _run(
+        connection, _CREATE_TABLE, sql.Identifier(view.name + suffix), _COMMA.join(columns), listed(view.key)
     )
 
 
@@ -115,7 +120,7 @@ def _create_indexes(connection: Connection, view: View) -> None:
     for columns in view.indexes:
         listed = _COMMA.join(ordered(view, name) for name in columns)
         name = f"{view.name}_by_{'_'.join(columns)}"
-        connection.execute(_CREATE_INDEX.format(sql.Identifier(name), sql.Identifier(view.name), listed))
+        _run(connection, _CREATE_INDEX, sql.Identifier(name), sql.Identifier(view.name), listed)
 
 
 def _create_functions(connection: Connection, view: View, suffix: str = "") -> None:
@@ -125,21 +130,23 @@ def _create_functions(connection: Connection, view: View, suffix: str = "") -> N
         (upsert, _ALL.format(_upsert(view, view.name + suffix))),
         (delete, _EACH.format(_delete(view, view.name + suffix))),
     ):
-        connection.execute(_FUNCTION.format(sql.Identifier(name), body))
+        _run(connection, _FUNCTION, sql.Identifier(name), body)
 
 
 def _drop_functions(connection: Connection, table: str) -> None:
     """Drop those of any definition: they fill the table or none."""
     for start in (f"{table}__set_", f"{table}__unset_"):
         for (name,) in connection.execute(_FUNCTIONS, (start,)).fetchall():
-            connection.execute(_DROP_FUNCTION.format(sql.Identifier(name)))
+            _run(connection, _DROP_FUNCTION, sql.Identifier(name))
 
 
 def _upsert(view: View, table: str) -> sql.Composed:
     """Return the statement that inserts or changes rows of JSON, each a list of the member and the values."""
     own = sql.Identifier(table)
     changed = [
-        sql.SQL("{0} = coalesce({1}.{0}, 0) + coalesce(EXCLUDED.{0}, 0)").format(sql.Identifier(each.name), own)
+        sql.SQL("{0} = coalesce({1}.{0}, 0) + coalesce(EXCLUDED.{0}, 0)").format(
+            sql.Identifier(each.name), own
+        )
         if each.sums
         else sql.SQL("{0} = coalesce(EXCLUDED.{0}, {1}.{0})").format(sql.Identifier(each.name), own)
         for each in view.columns
@@ -178,7 +185,7 @@ def begin_rebuild(connection: Connection, rebuilt: Iterable[View]) -> None:
     for view in rebuilt:
         if view.name not in there:
             _create(connection, view)
-        connection.execute(_DROP_TABLE.format(sql.Identifier(view.name + NEW)))
+        _run(connection, _DROP_TABLE, sql.Identifier(view.name + NEW))
         _create(connection, view, NEW)
         _create_functions(connection, view, NEW)
 
@@ -199,8 +206,8 @@ def end_rebuild(connection: Connection, rebuilt: Iterable[View]) -> None:
     """Put the new tables in the place of the old ones."""
     for view in rebuilt:
         _drop_functions(connection, view.name + NEW)
-        connection.execute(_DROP_TABLE.format(sql.Identifier(view.name)))
-        connection.execute(_RENAME_TABLE.format(sql.Identifier(view.name + NEW), sql.Identifier(view.name)))
+        _run(connection, _DROP_TABLE, sql.Identifier(view.name))
+        _run(connection, _RENAME_TABLE, sql.Identifier(view.name + NEW), sql.Identifier(view.name))
         _create_indexes(connection, view)
         _create_functions(connection, view)
         connection.execute(_RECORD, (view.name, definition(view)))
@@ -224,8 +231,6 @@ def differences(connection: Connection, view: View) -> Iterator[Difference]:
                 yield Difference(view.name, key, None, row)
 
 
-def _twin(
-    connection: Connection, view: View, table: str, key: Sequence[Value]
-) -> Mapping[str, Value] | None:
+def _twin(connection: Connection, view: View, table: str, key: Sequence[Value]) -> Mapping[str, Value] | None:
     values = connection.execute(one_row(view, table), tuple(key)).fetchone()
     return None if values is None else dict(zip(view.names(), values, strict=True))

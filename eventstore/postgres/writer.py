@@ -17,10 +17,10 @@ from ...engine.errors import (
     StoreClosed,
     StoreUnavailable,
 )
-from .connection import check_durable, is_refusal, open_writer, translated, translation
-from .readers import check_alive
 from ..grouping import Turns
 from .calling import CALL, CALL_INSIDE, answer, arguments
+from .connection import check_durable, is_refusal, open_writer, translated, translation
+from .readers import check_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ _ADVANCE: Final = (
 _HELD_AGAINST_ONE: Final = (InvalidInput, CorruptLog, StoreUnavailable)
 """Errors of a call that one of its members may have caused alone."""
 _WAITS_FOR_STANDBYS: Final = "SyncRepWaitForLSN"
-"""The function of the server that warns when its wait was cut short; the text of the warning comes in many languages."""
+"""The function of the server that warns when its wait was cut short; its text comes in many languages."""
 
 
 class Writer:

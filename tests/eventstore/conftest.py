@@ -122,15 +122,16 @@ class Proxy:
                 break
             if cut is not None:
                 armed.append(cut)
-            server.sendall(data)
+            with suppress(OSError):  # the other side hung up
+                server.sendall(data)
         hang_up(client, server)
 
     def _answers(self, client, server, armed):
         while data := received(server):
+            with suppress(OSError):
+                client.sendall(data[: armed[0]] if armed else data)
             if armed:
-                client.sendall(data[: armed[0]])
                 break
-            client.sendall(data)
         hang_up(client, server)
 
     def close_door(self):

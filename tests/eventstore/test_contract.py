@@ -36,9 +36,7 @@ class TestPostgresStore(EventStoreContract):
 
 class TestRelaxedPostgresStore(TestPostgresStore):
     def make_store(self, tmp_path, views):
-        return PostgresStore(
-            self.postgres_server.schema(tmp_path.name), views=views, durability="relaxed"
-        )
+        return PostgresStore(self.postgres_server.schema(tmp_path.name), views=views, durability="relaxed")
 
 
 class TestStoreForOneThread(EventStoreContract):

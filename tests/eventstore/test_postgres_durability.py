@@ -39,7 +39,9 @@ def test_a_server_that_would_lose_commits_is_refused_unless_that_is_wanted(
 
 
 @pytest.mark.parametrize("value", ["on", "remote_write", "remote_apply", "local"])
-def test_without_standbys_every_mode_that_waits_for_the_disk_is_accepted(postgres_server, open_postgres, value):
+def test_without_standbys_every_mode_that_waits_for_the_disk_is_accepted(
+    postgres_server, open_postgres, value
+):
     name = f"mode_{value}"
     postgres_server.schema(name)
     store = open_postgres(postgres_server.url(search_path=name, synchronous_commit=value))
@@ -49,9 +51,12 @@ def test_without_standbys_every_mode_that_waits_for_the_disk_is_accepted(postgre
 
 def test_not_to_wait_for_the_standbys_there_are_is_refused(postgres_server, open_postgres):
     postgres_server.schema("with_standbys")
-    with postgres_server.configured(synchronous_standby_names="nobody"):
-        with pytest.raises(UnsafeDurability, match="synchronous_commit is local"):
-            open_postgres(postgres_server.url(search_path="with_standbys", synchronous_commit="local"))
+    url = postgres_server.url(search_path="with_standbys", synchronous_commit="local")
+    with (
+        postgres_server.configured(synchronous_standby_names="nobody"),
+        pytest.raises(UnsafeDurability, match="synchronous_commit is local"),
+    ):
+        open_postgres(url)
 
 
 def test_a_mode_that_was_accepted_holds_for_the_session_whatever_the_server_is_told(
@@ -75,9 +80,7 @@ def test_a_durability_that_there_is_not_is_refused(postgres_url):
         PostgresStore(postgres_url, durability="fast")
 
 
-WAITING = (
-    "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'refold'"
-)
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'refold'"
 
 
 @pytest.mark.parametrize("how", ["pg_cancel_backend", "pg_terminate_backend"])

@@ -107,9 +107,7 @@ def end_backends(postgres_server, until):
     until(lambda: postgres_server.ask(REFOLD) is None)
 
 
-def test_connections_that_the_server_ended_between_calls_are_replaced(
-    open_postgres, postgres_server, until
-):
+def test_connections_that_the_server_ended_between_calls_are_replaced(open_postgres, postgres_server, until):
     store = open_postgres()
     store.append(ONE, key="k")
     for _ in range(3):
@@ -148,7 +146,9 @@ def test_a_session_ended_inside_of_the_call_is_of_unknown_outcome(
         other.execute("SELECT FROM head FOR UPDATE")
         thread = threading.Thread(target=appending)
         thread.start()
-        waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'refold'"
+        waiting = (
+            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'refold'"
+        )
         (pid,) = until(lambda: postgres_server.ask(waiting))
         postgres_server.ask("SELECT pg_terminate_backend(%s)", pid)
         thread.join()
@@ -173,7 +173,9 @@ def test_a_statement_that_was_cancelled_has_stored_nothing(
         other.execute("SELECT FROM head FOR UPDATE")
         thread = threading.Thread(target=appending)
         thread.start()
-        waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'refold'"
+        waiting = (
+            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'refold'"
+        )
         (pid,) = until(lambda: postgres_server.ask(waiting))
         postgres_server.ask("SELECT pg_cancel_backend(%s)", pid)
         thread.join()
@@ -188,7 +190,9 @@ def test_a_server_that_is_not_there_is_unavailable(tmp_path):
         PostgresStore(f"postgresql://someone:hunter2@/db?host={tmp_path}/nowhere", timeout_s=1)
     assert "hunter2" not in str(caught.value)
     with pytest.raises(StoreUnavailable, match="nowhere"):
-        PostgresStore(f"postgresql://someone:hunter2@/db?host={tmp_path}/nowhere", timeout_s=0.1, read_only=True)
+        PostgresStore(
+            f"postgresql://someone:hunter2@/db?host={tmp_path}/nowhere", timeout_s=0.1, read_only=True
+        )
 
 
 def test_no_error_of_psycopg_leaks_from_a_store_whose_server_is_gone(postgres_server, proxy):

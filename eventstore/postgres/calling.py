@@ -21,7 +21,10 @@ CALL: Final = (
 CALL_INSIDE: Final = CALL.replace("true", "false")
 """The same inside a transaction, which advances the head once, at its end: every new version of the row costs."""
 _APPENDED, _DUPLICATE, _CONFLICT, _REUSE, _MISSING = range(5)
-_ANY_VERSION: Final = -1
+_ANY_VERSION: Final = "NULL"
+_NO_VERSION: Final = -1
+_VERSIONS: Final = range(2**63)
+"""What PostgreSQL's bigint holds."""
 _NO_KEY: Final = 0
 
 
@@ -29,7 +32,7 @@ def arguments(members: Sequence[Request]) -> tuple[str, ...]:
     """Return the arguments of `CALL`.
 
     Streams and keys are listed once and named by their number from 1; so are members and writes. The first five are
-    arrays: each member's key (0: none); each write's member, stream, expected version (-1: any) and number of events.
+    arrays: each member's key (0: none); each write's member, stream, expected version (NULL: any; -1: none can be) and number of events.
     The sixth is JSON: `streams`; `keys`; `digests`, one a member, in hex; `events` as [write, number in the write,
     type, time, data]; `bodies` as [member, digest, salt in hex, headers, content in hex]; `changes` as
     [function of a view, [[member, values...]...]].
@@ -39,7 +42,7 @@ def arguments(members: Sequence[Request]) -> tuple[str, ...]:
     member_keys: list[int] = []
     owners: list[int] = []
     places: list[int] = []
-    expected: list[int] = []
+    expected: list[int | str] = []
     sizes: list[int] = []
     events: list[tuple[int, int, str, str, str]] = []
     for number, member in enumerate(members, 1):
@@ -48,7 +51,7 @@ def arguments(members: Sequence[Request]) -> tuple[str, ...]:
         for write in member.writes:
             owners.append(number)
             places.append(streams.setdefault(write.stream, len(streams) + 1))
-            expected.append(_ANY_VERSION if write.expected is None else write.expected)
+            expected.append(_version(write.expected))
             sizes.append(len(write.events))
             events += [(len(owners), n, *event) for n, event in enumerate(write.events, 1)]
     told = {
@@ -65,10 +68,23 @@ def arguments(members: Sequence[Request]) -> tuple[str, ...]:
             (number, change) for number, member in enumerate(members, 1) for change in member.changes
         ),
     }
-    return (*map(_array, (member_keys, owners, places, expected, sizes)), as_json(told))
+    return (
+        _array(member_keys),
+        _array(owners),
+        _array(places),
+        _array(expected),
+        _array(sizes),
+        as_json(told),
+    )
 
 
-def _array(numbers: Iterable[int]) -> str:
+def _version(expected: int | None) -> int | str:
+    if expected is None:
+        return _ANY_VERSION
+    return expected if expected in _VERSIONS else _NO_VERSION
+
+
+def _array(numbers: Iterable[int | str]) -> str:
     return "{" + ",".join(map(str, numbers)) + "}"
 
 

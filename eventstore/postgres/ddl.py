@@ -137,7 +137,7 @@ BEGIN
         w_first := w;
         w_wrong := 0;
         WHILE write_members[w] = m LOOP
-            IF w_wrong = 0 AND write_expected[w] >= 0 AND write_expected[w] <> versions[write_streams[w]] THEN
+            IF w_wrong = 0 AND write_expected[w] <> versions[write_streams[w]] THEN
                 w_wrong := w;
             END IF;
             w := w + 1;

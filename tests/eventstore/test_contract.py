@@ -34,11 +34,6 @@ class TestPostgresStore(EventStoreContract):
         return PostgresStore(self.postgres_server.schema(tmp_path.name), views=views)
 
 
-class TestRelaxedPostgresStore(TestPostgresStore):
-    def make_store(self, tmp_path, views):
-        return PostgresStore(self.postgres_server.schema(tmp_path.name), views=views, durability="relaxed")
-
-
 class TestStoreForOneThread(EventStoreContract):
     """What a store lacks on purpose is skipped, visibly, and the rest is tested."""
 

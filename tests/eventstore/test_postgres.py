@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from refold.engine.errors import (
     CorruptLog,
@@ -19,6 +20,8 @@ from refold.engine.errors import (
     RefoldError,
     SchemaTooNew,
     StoreBusy,
+    StoreClosed,
+    StoreFull,
     StoreReadOnly,
     StoreUnavailable,
     VersionConflict,
@@ -27,6 +30,7 @@ from refold.engine.ports import Appended, Body, Column, Delete, NewEvent, Upsert
 from refold.eventstore.codec import event_digest
 from refold.eventstore.postgres import PostgresStore
 from refold.eventstore.postgres.address import Address
+from refold.eventstore.postgres.connection import translation
 from refold.eventstore.request import requested
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
@@ -151,6 +155,53 @@ def test_a_value_no_column_can_hold_is_refused_whole_and_alone(open_postgres, va
     assert list(store.rows(TOTALS)) == []
 
 
+@pytest.mark.parametrize("expected", [-1, -(2**70), 1, 2**63, 2**70])
+def test_no_version_but_the_streams_own_is_taken_for_it(open_postgres, expected):
+    store = open_postgres()
+    with pytest.raises(VersionConflict) as caught:
+        store.append(write("refund-a", expected))
+    assert (caught.value.expected, caught.value.actual) == (expected, 0)
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (psycopg.errors.DiskFull("no space left on device"), StoreFull),
+        (psycopg.errors.LockNotAvailable("canceling statement due to lock timeout"), StoreBusy),
+        (psycopg.errors.SerializationFailure("could not serialize access"), StoreBusy),
+        (psycopg.errors.DeadlockDetected("deadlock detected"), StoreBusy),
+        (psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT"), StoreReadOnly),
+        (psycopg.errors.InsufficientPrivilege("permission denied for table events"), StoreReadOnly),
+        (psycopg.errors.NumericValueOutOfRange("bigint out of range"), InvalidInput),
+        (psycopg.errors.NotNullViolation("null value in column"), InvalidInput),
+        (psycopg.errors.ProgramLimitExceeded("total size exceeds the maximum"), InvalidInput),
+        (psycopg.DataError("text fields cannot contain NUL bytes"), InvalidInput),
+        (psycopg.errors.UniqueViolation("duplicate key value"), CorruptLog),
+        (psycopg.errors.DataCorrupted("invalid page in block 0"), CorruptLog),
+        (psycopg.errors.IndexCorrupted("index contains unexpected zero page"), CorruptLog),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), CorruptLog),
+        (psycopg.errors.UndefinedTable("relation does not exist"), StoreUnavailable),
+        (psycopg.errors.TooManyConnections("too many clients already"), StoreUnavailable),
+        (psycopg.OperationalError(""), StoreUnavailable),
+        (PoolTimeout("none came back"), StoreBusy),
+        (PoolClosed("closed"), StoreClosed),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
+)
+def test_an_error_of_the_server_becomes_one_of_ours(error, ours):
+    address = Address("postgresql://me:hunter2@host/db", timeout_s=5)
+    assert type(translation(error, address, 5)) is ours
+
+
+def test_a_password_that_stands_in_a_message_of_the_server_is_blanked():
+    address = Address("postgresql://me:hunter2@host/db", timeout_s=5)
+    shown = translation(psycopg.OperationalError("hunter2 is wrong\nDETAIL: hunter2"), address, 5)
+    assert str(shown) == "store unavailable: host=host dbname=db user=me: **** is wrong"
+
+
 # ---- the guards of the log
 
 
@@ -224,6 +275,17 @@ def test_a_lost_event_in_the_middle_is_named(open_postgres, unguarded):
     with pytest.raises(EventMissing) as caught:
         list(store.read_stream("refund-a"))
     assert (caught.value.number, caught.value.stream) == (2, "refund-a")
+
+
+def test_a_gap_in_a_stream_is_not_filled(open_postgres, postgres_server, postgres_url, unguarded):
+    store = open_postgres()
+    for _ in range(3):
+        store.append(ONE)
+    unguarded.execute("DELETE FROM events WHERE version = 2")
+    filler = "INSERT INTO events VALUES (4, 'refund-a', 2, 'a', 't', '{}', '')"
+    with postgres_server.connect(postgres_url) as other, pytest.raises(psycopg.IntegrityError):
+        other.execute(filler)
+    assert store.append(write("refund-a", 3)) == Appended(4, 4)
 
 
 def test_a_lost_head_is_told(open_postgres, unguarded):

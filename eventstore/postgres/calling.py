@@ -32,10 +32,10 @@ def arguments(members: Sequence[Request]) -> tuple[str, ...]:
     """Return the arguments of `CALL`.
 
     Streams and keys are listed once and named by their number from 1; so are members and writes. The first five are
-    arrays: each member's key (0: none); each write's member, stream, expected version (NULL: any; -1: none can be) and number of events.
-    The sixth is JSON: `streams`; `keys`; `digests`, one a member, in hex; `events` as [write, number in the write,
-    type, time, data]; `bodies` as [member, digest, salt in hex, headers, content in hex]; `changes` as
-    [function of a view, [[member, values...]...]].
+    arrays: each member's key (0: none); each write's member, stream, expected version (NULL: any; -1: one that no
+    stream can have) and number of events. The sixth is JSON: `streams`; `keys`; `digests`, one a member, in hex;
+    `events` as [write, number in the write, type, time, data]; `bodies` as [member, digest, salt in hex, headers,
+    content in hex]; `changes` as [function of a view, [[member, values...]...]].
     """
     streams: dict[str, int] = {}
     keys: dict[str, int] = {}

@@ -75,15 +75,20 @@ def test_the_server_computes_the_digests_that_the_codec_documents(open_postgres,
 # ---- several members in one call
 
 
-def committed(store, *members):
-    """Append members in one call, as group commit does."""
+def committed(store, *members, calls):
+    """Append members in one call, as group commit does; `calls` is how many the server was to be sent."""
     requests = [
         requested(
             each.get("writes", (ONE,)), each.get("key"), None, each.get("bodies", ()), each.get("changes", ())
         )
         for each in members
     ]
-    return store._writer.committed(requests)
+    writer, sent = store._writer, []
+    call = writer._called
+    writer._called = lambda each: (sent.append(each), call(each))[1]
+    found = writer.committed(requests)
+    assert len(sent) == calls
+    return found
 
 
 def test_members_of_one_call_have_results_of_their_own_and_see_those_before_them(open_postgres):
@@ -104,6 +109,7 @@ def test_members_of_one_call_have_results_of_their_own_and_see_those_before_them
             "writes": [write("refund-b", 1), write("refund-a", 1)],
             "changes": [Upsert(TOTALS, ("t", 1000)), Delete(TOTALS, ("u",))],
         },
+        calls=1,
     )
     first, conflict, duplicate, reuse, old, last = found
     assert (first, duplicate, last) == (Appended(2, 2), Appended(2, 2, duplicate=True), Appended(3, 4))
@@ -128,6 +134,7 @@ def test_a_member_whose_values_fail_the_call_fails_alone(open_postgres):
         {"changes": [Upsert(TOTALS, ("t", 1))]},
         {"changes": [Upsert(TOTALS, ("\ud800", 1))]},
         {"changes": [Upsert(TOTALS, ("u", 1))]},
+        calls=5,
     )
     assert (good, last) == (Appended(1, 1), Appended(2, 2))
     assert isinstance(bad, InvalidInput)
@@ -423,6 +430,40 @@ def test_a_child_that_was_forked_off_is_told_and_its_parent_goes_on(postgres_url
         check=False,
     )
     assert (ran.stdout, ran.stderr, ran.returncode) == ("2\n", "", 0)
+
+
+READ_WHOLE = (
+    "SELECT relname, seq_scan FROM pg_stat_user_tables"
+    " WHERE schemaname = 'with_many' AND relname IN ('events', 'keys', 'bodies', 'totals')"
+)
+
+
+def test_no_look_up_reads_a_whole_table_however_little_the_server_knows_of_it(postgres_server, until):
+    def read_whole():
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'refold'"
+        until(lambda: postgres_server.ask(sessions) == (0,))  # a session counts at its end
+        with postgres_server.connect() as other:
+            return dict(other.execute(READ_WHOLE).fetchall())
+
+    url = postgres_server.schema("with_many")
+    PostgresStore(url, views=[TOTALS]).close()
+    before = read_whole()
+    store = PostgresStore(url, views=[TOTALS])
+    for n in range(60):
+        body = Body(f"{n:064}", b"salt", "{}", b"content")
+        changes = [Upsert(TOTALS, (f"t{n}", 1)), Upsert(TOTALS, ("all", 1)), Delete(TOTALS, (f"t{n - 9}",))]
+        store.append(write(f"refund-{n}", 0), key=f"k{n}", bodies=[body], changes=changes)
+        assert store.settle(f"k{n}") == Appended(n + 1, n + 1)
+        assert len(list(store.read_stream(f"refund-{n}"))) == 1
+        assert store.body(body.digest) == body
+        assert store.row(TOTALS, ("all",)) == {"id": "all", "total": n + 1}
+    assert len(list(store.read_all())) == len(list(store.read_category("refund"))) == 60
+    assert len(list(store.streams("refund"))) == 60
+    assert len(list(store.rows(TOTALS, limit=5))) == 5
+    with store.batch():
+        store.append(write("refund-0", 1), key="in a batch")
+    store.close()
+    assert (len(before), read_whole()) == (4, before)
 
 
 # ---- the address

@@ -15,6 +15,9 @@ BY_VERSION: Final = (
     _COLUMNS + " WHERE stream = %s::text AND version > %s::bigint AND version <= %s::bigint"
     " ORDER BY version LIMIT %s::bigint"
 )
+FIRST_OF_STREAM: Final = (
+    _COLUMNS + " WHERE stream = %s::text AND version > %s::bigint ORDER BY version LIMIT %s::bigint"
+)
 BY_POSITION: Final = (
     _COLUMNS + " WHERE position > %s::bigint AND position <= %s::bigint ORDER BY position LIMIT %s::bigint"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.errors import (
@@ -204,9 +205,16 @@ class PostgresStore:
 
     def read_stream(self, stream: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield a stream's events in order, those with a version above `after`."""
-        after, end = max(after, 0), self.version(stream)
-        events = self._events(log.BY_VERSION, (stream,), after, end, "version")
-        return dense(events, "version", after, end, stream)
+        after = max(after, 0)
+        with self._reading() as connection:
+            # Most streams fit one page: then it is all that has to be asked for.
+            page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
+            end = page[-1].version if 0 < len(page) < _PAGE else log.version(connection, stream)
+        first = map(checked, page)
+        if len(page) < _PAGE:
+            return dense(first, "version", after, end, stream)
+        rest = self._events(log.BY_VERSION, (stream,), page[-1].version, end, "version")
+        return dense(chain(first, rest), "version", after, end, stream)
 
     def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield all events in the order of positions, those above `after`."""

@@ -101,6 +101,10 @@ def open_reader(path: Path, *, timeout_s: float) -> sqlite3.Connection:
         try:
             return _readable(path, "ro", timeout_s)
         except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
+                # The power was cut while the file was made, and what is half made only a writer undoes.
+                _readable(path, "rw", timeout_s).close()
+                return _readable(path, "ro", timeout_s)
             # A folder that cannot be written has no room for SQLite's index of the write-ahead log. Without such a
             # log the file is complete in itself, and nobody can start one there.
             if _primary(error) != sqlite3.SQLITE_CANTOPEN or not _complete(path):

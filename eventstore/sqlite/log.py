@@ -23,6 +23,7 @@ _MOST_AT_ONCE: Final = 64
 """Events that one statement inserts."""
 _COLUMNS: Final = "SELECT position, stream, version, type, time, data, digest FROM events"
 BY_VERSION: Final = _COLUMNS + " WHERE stream = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?"
+FIRST_OF_STREAM: Final = _COLUMNS + " WHERE stream = ? AND version > ? ORDER BY version LIMIT ?"
 BY_POSITION: Final = _COLUMNS + " WHERE position > ? AND position <= ? ORDER BY position LIMIT ?"
 # The unary plus keeps SQLite on the order of positions: through the stream index it would have to sort, in memory.
 BY_CATEGORY: Final = (

@@ -34,6 +34,8 @@ _FOLD_AFTER: Final = 1_000
 They are few, so that the log is soon written over: a file that grows takes longer to reach the disk.
 """
 _FOLD: Final = "PRAGMA wal_checkpoint(PASSIVE)"
+_TOUCH: Final = "PRAGMA user_version = 0"
+"""Writes the first page as it is."""
 _FOLD_AND_EMPTY: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
@@ -59,6 +61,7 @@ class Writer:
         self._owner: int | None = None
         self._identity = Identity(path)
         self._folded = 0
+        self._sure = False
         self._must_empty = False
         self._closed = False
         self._connection: sqlite3.Connection | None = None
@@ -173,10 +176,35 @@ class Writer:
             if connection.in_transaction:  # an interrupt left it there
                 connection.execute("ROLLBACK")
             self._identity.check()
+            if not self._sure:
+                connection.execute(_FOLD).fetchone()
             connection.execute("BEGIN IMMEDIATE")
+            if not self._sure:
+                connection.execute(_TOUCH)
         except FOREIGN as error:
+            self._roll_back(self._connection)
             raise translation(error, self._path, self._timeout_s) from error
         return connection
+
+    def make_sure(self, key: str) -> None:
+        """Let everything that can be read be on the disk, and nothing else come back, even after a power cut.
+
+        A process that ended in its commit leaves bytes in the write-ahead log that a later one may read and the disk
+        may not have; one whose commit failed leaves some that nobody reads until all connections are closed. So the
+        first transaction of a connection folds the one kind back, and overwrites the other.
+
+        Args:
+            key: what `OutcomeUnknown` names, should that be interrupted.
+
+        Raises:
+            StoreError: it cannot be made sure now.
+        """
+        if not self._sure and self.owned() is None:
+            try:
+                with self.transaction():
+                    pass
+            except OutcomeUnknown as error:
+                raise OutcomeUnknown(key) from error
 
     def _current(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -193,13 +221,15 @@ class Writer:
             # The mark that ends a commit is written last: where it did not fit, nothing was stored.
             if is_full(error):
                 raise translation(error, self._path, self._timeout_s) from error
+            self._sure = False
             raise OutcomeUnknown(None) from error
+        self._sure = True
         if self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER:
             self._fold(connection)
 
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
+    def _roll_back(self, connection: sqlite3.Connection | None) -> None:
         try:
-            if connection.in_transaction:
+            if connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
             self._discard()

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import psycopg
 import pytest
@@ -258,10 +258,12 @@ def unguarded(postgres_server, postgres_url):
         yield other
 
 
-def test_a_lost_tail_is_noticed_and_its_positions_are_not_used_again(open_postgres, unguarded):
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_lost_tail_is_noticed_and_its_positions_are_not_used_again(open_postgres, unguarded, batched):
     store = open_postgres()
-    for key in "abc":
-        store.append(ONE, key=key)
+    with store.batch() if batched else nullcontext():
+        for key in "abc":
+            store.append(ONE, key=key)
     unguarded.execute("DELETE FROM events WHERE position > 1")
     assert (store.head(), store.first_missing()) == (3, 2)
     with pytest.raises(EventMissing):

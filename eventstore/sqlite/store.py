@@ -227,11 +227,13 @@ class SqliteStore:
     def read_stream(self, stream: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield a stream's events in order, those with a version above `after`."""
         after = max(after, 0)
-        with (
-            self._reading() as connection
-        ):  # most streams fit one page: then it is all that has to be asked for
+        with self._reading() as connection:
             page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
+            # Most streams fit one page: then it is all that has to be asked for.
             end = page[-1].version if 0 < len(page) < _PAGE else log.version(connection, stream)
+            if not page and end > after:
+                # Appended since, or lost: what was appended is there now.
+                page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
         first = map(checked, page)
         rest = (
             self._events(log.BY_VERSION, (stream,), page[-1].version, end, "version")

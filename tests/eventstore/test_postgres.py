@@ -29,6 +29,7 @@ from refold.engine.errors import (
 from refold.engine.ports import Appended, Body, Column, Delete, NewEvent, Upsert, View, Write
 from refold.eventstore.codec import event_digest
 from refold.eventstore.postgres import PostgresStore
+from refold.eventstore.postgres import log as logs
 from refold.eventstore.postgres.address import Address
 from refold.eventstore.postgres.connection import translation
 from refold.eventstore.request import requested
@@ -313,6 +314,7 @@ WRITERS = """
 import sys
 from refold.engine.ports import NewEvent, Write
 from refold.eventstore.postgres import PostgresStore
+from refold.eventstore.postgres import log as logs
 name, url = sys.argv[1:]
 store = PostgresStore(url, timeout_s=60)
 for n in range(40):
@@ -396,6 +398,7 @@ import os, sys
 from refold.engine.errors import WrongProcess
 from refold.engine.ports import NewEvent, Write
 from refold.eventstore.postgres import PostgresStore
+from refold.eventstore.postgres import log as logs
 store = PostgresStore(sys.argv[1])
 write = Write("refund-a", None, [NewEvent("a", "t", "{}")])
 store.append(write)
@@ -466,6 +469,22 @@ def test_no_look_up_reads_a_whole_table_however_little_the_server_knows_of_it(po
         store.append(write("refund-0", 1), key="in a batch")
     store.close()
     assert (len(before), read_whole()) == (4, before)
+
+
+def test_an_event_appended_while_its_stream_is_asked_for_is_not_taken_for_a_lost_one(
+    open_postgres, monkeypatch
+):
+    store, other = open_postgres(), open_postgres()
+    found = logs.page
+
+    def page(*arguments):
+        events = found(*arguments)
+        monkeypatch.undo()
+        other.append(ONE)
+        return events
+
+    monkeypatch.setattr(logs, "page", page)
+    assert [each.version for each in store.read_stream("refund-a")] == [1]
 
 
 # ---- the address

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ..adapters import SigningKey
+    from ..eventstore.postgres import PostgresStore
     from .ports import Capabilities, Clock, Entropy, EventStore, Gateway, Transport
     from .ports.simulation import ServedSimulators
     from .secret_sources import Warn
@@ -53,7 +54,7 @@ def open_store(
     create: bool = True,
     on_append: AppendHook | None = None,
 ) -> EventStore:
-    """Open the store a URL names: `memory:` or `sqlite:///PATH` (four slashes for an absolute path).
+    """Open the store a URL names: `memory:`, `sqlite:///PATH` (four slashes for an absolute path) or `postgresql://…`.
 
     Raises:
         InvalidSetting: any other URL.
@@ -75,11 +76,32 @@ def open_store(
             read_only=read_only,
             create=create,
         )
+    elif parts.scheme in {"postgresql", "postgres"}:
+        store = _postgres()(
+            url,
+            views=VIEWS,
+            durability=durability,
+            timeout_s=timeout_s,
+            read_only=read_only,
+            create=create,
+        )
     else:
         raise InvalidSetting(
-            "store URL", f"{_without_password(url)} is not understood; use memory: or sqlite:///PATH"
+            "store URL",
+            f"{_without_password(url)} is not understood; use memory:, sqlite:///PATH or postgresql://…",
         )
     return store if on_append is None else ObservedStore(store, on_append, system_stopwatch)
+
+
+def _postgres() -> type[PostgresStore]:
+    try:
+        from ..eventstore.postgres import PostgresStore  # noqa: PLC0415 - an extra, and only when asked for
+    except ImportError:
+        raise InvalidSetting("store URL", POSTGRES_MISSING) from None
+    return PostgresStore
+
+
+POSTGRES_MISSING: Final = "postgresql:// needs `pip install 'refold[postgres]'`"
 
 
 def _without_password(url: str) -> str:

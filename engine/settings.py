@@ -46,7 +46,8 @@ class StoreSettings(Section):
     """`[store]`."""
 
     url: SecretText | None = Field(
-        default=None, description="`sqlite:///PATH` (four slashes for an absolute path)"
+        default=None,
+        description="`sqlite:///PATH` (four slashes for an absolute path) or `postgresql://USER@HOST/DATABASE`",
     )
     durability: Annotated[str, one_of("full", "relaxed")] = Field(
         default="full", description="`relaxed` does not wait for the disk: a power cut then loses events"

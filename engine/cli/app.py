@@ -116,8 +116,8 @@ def root(
         typer.Option(
             "--db",
             metavar="URL",
-            help="The store: a file's path, or a URL such as sqlite:///refunds.db. Also after the command, or as"
-            " REFOLD_DB or in refold.toml; by default refold.db in this folder.",
+            help="The store: a file's path, or a URL such as sqlite:///refunds.db or postgresql://user@host/database."
+            " Also after the command, or as REFOLD_DB or in refold.toml; by default refold.db in this folder.",
             show_default=False,
         ),
     ] = None,

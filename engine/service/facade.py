@@ -115,7 +115,8 @@ class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
         """Open the store at `url` and an engine on it.
 
         Args:
-            url: `memory:` or `sqlite:///PATH` (four slashes for an absolute path).
+            url: `memory:`, `sqlite:///PATH` (four slashes for an absolute path), or `postgresql://user@host/database`
+                (extra `postgres`).
             gateways: adapters with their keys; by default all of them without keys (reading only, unverified).
             clock: returns the present time with an offset; by default the system's.
             entropy: returns that many random bytes; by default the system's.

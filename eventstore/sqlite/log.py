@@ -12,7 +12,7 @@ from ...engine.ports import Appended, Body, StoredEvent
 from .connection import not_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ...engine.ports import Value
     from ..codec import EventRow
@@ -135,23 +135,6 @@ def page(connection: sqlite3.Connection, sql: str, arguments: tuple[Value, ...])
         return list(map(StoredEvent._make, connection.execute(sql, arguments)))
     finally:
         connection.text_factory = str
-
-
-def dense(
-    events: Iterator[StoredEvent], number: str, after: int, end: int, stream: str | None = None
-) -> Iterator[StoredEvent]:
-    """Yield the events as long as their numbers ("position" or "version") have no gap, up to the last one.
-
-    Raises:
-        EventMissing: they have one.
-    """
-    for event in events:
-        if getattr(event, number) != after + 1:
-            break
-        after += 1
-        yield event
-    if after < end:
-        raise EventMissing(after + 1, stream)
 
 
 # ---- keys and bodies

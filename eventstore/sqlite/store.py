@@ -18,6 +18,7 @@ from ...engine.errors import (
     StoreUnavailable,
 )
 from ..codec import checked
+from ..gaps import dense
 from ..request import requested
 from . import leases, log, schema
 from . import views as tables
@@ -226,23 +227,25 @@ class SqliteStore:
     def read_stream(self, stream: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield a stream's events in order, those with a version above `after`."""
         after = max(after, 0)
-        with (
-            self._reading() as connection
-        ):  # most streams fit one page: then it is all that has to be asked for
+        with self._reading() as connection:
             page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
+            # Most streams fit one page: then it is all that has to be asked for.
             end = page[-1].version if 0 < len(page) < _PAGE else log.version(connection, stream)
+            if not page and end > after:
+                # Appended since, or lost: what was appended is there now.
+                page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
         first = map(checked, page)
         rest = (
             self._events(log.BY_VERSION, (stream,), page[-1].version, end, "version")
             if len(page) == _PAGE
             else ()
         )
-        return log.dense(chain(first, rest), "version", after, end, stream)
+        return dense(chain(first, rest), "version", after, end, stream)
 
     def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield all events in the order of positions, those above `after`."""
         after, end = max(after, 0), self.head()
-        return log.dense(self._events(log.BY_POSITION, (), after, end, "position"), "position", after, end)
+        return dense(self._events(log.BY_POSITION, (), after, end, "position"), "position", after, end)
 
     def read_category(self, category: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield the events of all streams `category-…` in the order of positions, those above `after`."""

@@ -80,11 +80,11 @@ def test_the_nearest_name_of_a_store_counts(run, easylink, tmp_path, before, aft
     assert [path.name for path in tmp_path.glob("*.db")] == [made]
 
 
-@pytest.mark.parametrize("url", ["sqlite://refunds.db", "postgresql://u:hunter2@h/db", "nothing:at-all"])
+@pytest.mark.parametrize("url", ["sqlite://refunds.db", "mysql://u:hunter2@h/db", "nothing:at-all"])
 def test_a_url_that_is_not_understood_is_wrong_use(run, url):
     told = run("list", "--db", url)
     assert (told.code, told.out, "hunter2" in told.err) == (2, "", False)
-    assert "use memory: or sqlite:///PATH" in told.err
+    assert "use memory:, sqlite:///PATH or postgresql://" in told.err
 
 
 def test_a_damaged_store_ends_with_5(run, store, damage):

@@ -1,10 +1,16 @@
+import shutil
+import socket
 import sqlite3
-from contextlib import closing, contextmanager
+import tempfile
+import threading
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from refold.engine.ports import NewEvent, Write
 from refold.eventstore import SqliteStore
+from refold.eventstore.postgres import PostgresStore
 
 
 @pytest.fixture
@@ -61,3 +67,102 @@ def append():
         return store.append(Write(stream, start, events), **options)
 
     return appended
+
+
+@pytest.fixture
+def open_postgres(postgres_url):
+    """Open stores on one schema, or on another URL, and close them at the end of the test."""
+    stores = []
+
+    def opened(url=postgres_url, **options):
+        stores.append(PostgresStore(url, **options))
+        return stores[-1]
+
+    yield opened
+    for store in stores:
+        store.close()
+
+
+class Proxy:
+    """Stands between a store and its server, and cuts the connection where it is told to."""
+
+    def __init__(self, server):
+        self.folder = Path(tempfile.mkdtemp(prefix="refold-proxy-"))
+        self._target = str(server.folder / ".s.PGSQL.5432")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.folder / ".s.PGSQL.5432"))
+        self._listener.listen()
+        self._sockets = []
+        self.cut = None
+        """What happens to the next request: "unsent", or how much of its answer arrives, as the end of a slice."""
+        self._threads = []
+        self._start(self._accept)
+
+    def _start(self, work, *arguments):
+        self._threads.append(threading.Thread(target=work, args=arguments))
+        self._threads[-1].start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._target)
+            self._sockets += [client, server]
+            armed = []
+            self._start(self._requests, client, server, armed)
+            self._start(self._answers, client, server, armed)
+
+    def _requests(self, client, server, armed):
+        while data := received(client):
+            cut, self.cut = self.cut, None
+            if cut == "unsent":
+                break
+            if cut is not None:
+                armed.append(cut)
+            with suppress(OSError):  # the other side hung up
+                server.sendall(data)
+        hang_up(client, server)
+
+    def _answers(self, client, server, armed):
+        while data := received(server):
+            with suppress(OSError):
+                client.sendall(data[: armed[0]] if armed else data)
+            if armed:
+                break
+        hang_up(client, server)
+
+    def close_door(self):
+        """End all connections, and let in no other."""
+        hang_up(self._listener, *self._sockets)
+        (self.folder / ".s.PGSQL.5432").unlink(missing_ok=True)
+
+    def close(self):
+        self.close_door()
+        for thread in self._threads:
+            thread.join()
+        for each in (self._listener, *self._sockets):
+            each.close()
+        shutil.rmtree(self.folder)
+
+
+def received(connection):
+    try:
+        return connection.recv(65536)
+    except OSError:
+        return b""
+
+
+def hang_up(*sockets):
+    for each in sockets:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy(postgres_server):
+    between = Proxy(postgres_server)
+    yield between
+    between.close()

@@ -1,9 +1,10 @@
-"""Both stores keep the contract."""
+"""All stores keep the contract."""
 
 import pytest
 
 from refold.engine.testing.store_contract import EventStoreContract
 from refold.eventstore import MemoryStore, SqliteStore
+from refold.eventstore.postgres import PostgresStore
 
 
 class TestMemoryStore(EventStoreContract):
@@ -21,6 +22,16 @@ class TestSqliteStore(EventStoreContract):
 class TestRelaxedSqliteStore(EventStoreContract):
     def make_store(self, tmp_path, views):
         return SqliteStore(tmp_path / "log.db", views=views, durability="relaxed")
+
+
+class TestPostgresStore(EventStoreContract):
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def server(cls, postgres_server):
+        cls.postgres_server = postgres_server
+
+    def make_store(self, tmp_path, views):
+        return PostgresStore(self.postgres_server.schema(tmp_path.name), views=views)
 
 
 class TestStoreForOneThread(EventStoreContract):

@@ -30,6 +30,7 @@ from refold.engine.errors import (
 from refold.engine.ports import Appended, Body, Column, NewEvent, Upsert, View, Write
 from refold.eventstore import SqliteStore
 from refold.eventstore.sqlite import connection as connections
+from refold.eventstore.sqlite import log as logs
 from refold.eventstore.sqlite import schema
 from refold.eventstore.sqlite import writer as writers
 
@@ -91,6 +92,22 @@ def test_a_handle_sees_what_another_one_appends(open_store, append):
         assert other.version("refund-a") == turn
         append(other, stream="refund-b")
         assert len(events(one)) == 2 * turn
+
+
+def test_an_event_appended_while_its_stream_is_asked_for_is_not_taken_for_a_lost_one(
+    open_store, append, monkeypatch
+):
+    store, other = open_store(), open_store()
+    found = logs.page
+
+    def page(*arguments):
+        events = found(*arguments)
+        monkeypatch.undo()
+        append(other)
+        return events
+
+    monkeypatch.setattr(logs, "page", page)
+    assert [each.version for each in store.read_stream("refund-a")] == [1]
 
 
 # ---- the file

@@ -1,0 +1,59 @@
+"""What a view is called in the database: its table, its definition's text and the functions that change it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ...engine.errors import InvalidSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ...engine.ports import View
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
+_LONGEST: Final = 40
+"""PostgreSQL cuts names off after 63 bytes, those of functions and indexes included."""
+_TAKEN: Final = frozenset({"bodies", "events", "head", "keys", "leases", "migrations", "views"})
+
+
+def check(declared: Iterable[View]) -> None:
+    """Raise `InvalidSetting` for a view that cannot be a table beside the log."""
+    for view in declared:
+        for name in (view.name, *view.names()):
+            if not _NAME.fullmatch(name) or len(name) > _LONGEST or view.name in _TAKEN:
+                raise InvalidSetting(
+                    "view", f"{view.name}.{name} cannot be used; use other and short lower-case words"
+                )
+
+
+@cache
+def definition(view: View) -> str:
+    """Return a view's definition as text, so that tables made with another one are noticed."""
+    columns = ",".join(f"{name}:{kind.__name__}{'+' if sums else ''}" for name, kind, sums in view.columns)
+    indexes = ";".join(",".join(columns) for columns in view.indexes)
+    return f"{columns}|{','.join(view.key)}|{indexes}"
+
+
+class FunctionNames(NamedTuple):
+    """The functions that change a view, and which of its columns are the key."""
+
+    upsert: str
+    delete: str
+    key: tuple[int, ...]
+
+
+@cache
+def function_names(view: View, suffix: str = "") -> FunctionNames:
+    """Return the names of a view's functions.
+
+    They hold the definition's digest: a process with another definition must not fill columns it does not know.
+    """
+    made = sha256(definition(view).encode()).hexdigest()[:8]
+    names, table = view.names(), view.name + suffix
+    return FunctionNames(
+        f"{table}__set_{made}", f"{table}__unset_{made}", tuple(names.index(name) for name in view.key)
+    )

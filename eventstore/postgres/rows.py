@@ -1,0 +1,87 @@
+"""The SELECTs over views, made once from their definitions; every value is bound."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from psycopg import sql
+
+from ...engine.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ...engine.ports import View
+
+_AND: Final = sql.SQL(" AND ")
+_COMMA: Final = sql.SQL(", ")
+_ROW: Final = sql.SQL("SELECT {} FROM {} WHERE {}")
+
+
+def listed(names: Iterable[str]) -> sql.Composed:
+    """Return names, quoted and with commas."""
+    return _COMMA.join(map(sql.Identifier, names))
+
+
+def ordered(view: View, name: str) -> sql.Composed:
+    """Return a column as rows are ordered by it: nothing comes before something."""
+    # A column of the key is never NULL, and its index has no such words.
+    shape = sql.SQL("{}") if name in view.key else sql.SQL("{} NULLS FIRST")
+    return shape.format(sql.Identifier(name))
+
+
+@cache
+def one_row(view: View, table: str) -> sql.Composed:
+    """Return the SELECT for the row of a key."""
+    found = _AND.join(_equals(view, name) for name in view.key)
+    return _ROW.format(listed(view.names()), sql.Identifier(table), found)
+
+
+@cache
+def selection(
+    view: View, where: tuple[tuple[str, bool], ...], order: str | None, *, after: bool
+) -> sql.Composed:
+    """Return the SELECT for rows, in order; what is bound last is their largest number, or None.
+
+    Args:
+        view: the view.
+        where: the columns that must equal a value, and whether the value is None, which is not bound.
+        order: the column that orders; None: the key.
+        after: whether the rows begin after a value of that column.
+
+    Raises:
+        InvalidInput: a column the view does not have.
+    """
+    names = view.names()
+    by = (order,) if order else view.key
+    unknown = [name for name in (*dict(where), *by) if name not in names]
+    if unknown:
+        raise InvalidInput(f"view {view.name} has no column {unknown[0]}; it has {', '.join(names)}")
+    conditions = [
+        sql.SQL("{} IS NULL").format(sql.Identifier(name)) if none else _equals(view, name)
+        for name, none in where
+    ]
+    if after:
+        conditions.append(_compared(view, by[0], ">"))
+    select = sql.SQL("SELECT {} FROM {}").format(listed(names), sql.Identifier(view.name))
+    if conditions:
+        select += sql.SQL(" WHERE ") + _AND.join(conditions)
+    sorting = dict.fromkeys((*by, *view.key))
+    select += sql.SQL(" ORDER BY ") + _COMMA.join(ordered(view, name) for name in sorting)
+    return select + sql.SQL(" LIMIT %s::bigint")
+
+
+def _equals(view: View, name: str) -> sql.Composed:
+    return _compared(view, name, "=")
+
+
+def _compared(view: View, name: str, operator: str) -> sql.Composed:
+    kind = next(column.kind for column in view.columns if column.name == name)
+    shapes: Final = {
+        ("=", int): sql.SQL("{} = %s::bigint"),
+        ("=", str): sql.SQL("{} = %s::text"),
+        (">", int): sql.SQL("{} > %s::bigint"),
+        (">", str): sql.SQL("{} > %s::text"),
+    }
+    return shapes[operator, kind].format(sql.Identifier(name))

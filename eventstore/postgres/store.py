@@ -1,0 +1,382 @@
+"""The PostgreSQL store: the log, its idempotency keys, the message bodies and the views in one schema of a database."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+from ...engine.errors import (
+    EventMissing,
+    MessageNotFound,
+    StoreReadOnly,
+    StoreUnavailable,
+    WrongProcess,
+)
+from ..codec import checked
+from ..gaps import dense
+from ..request import requested
+from . import leases, log, rows, schema
+from . import views as tables
+from .address import Address
+from .connection import check_setting, translated
+from .definitions import check as check_views
+from .readers import Readers
+from .writer import Writer, lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from psycopg import sql
+
+    from ...engine.ports import Appended, Body, Change, Difference, Row, StoredEvent, Value, View, Write
+    from .connection import Connection, Durability
+
+_PAGE: Final = 256
+"""Events or rows read at once. Between two pages of events no transaction is open: a slow reader holds up nothing."""
+
+
+class PostgresStore:
+    """An `EventStore` in one schema of a PostgreSQL database.
+
+    Commits wait for the disk, and for the standbys the server has (read back whenever a connection is opened for
+    writing); the row of the head keeps writers apart, in this process and in others. Reads never wait for writers.
+    """
+
+    views_stale: bool
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        views: Sequence[View] = (),
+        timeout_s: float = 5.0,
+        durability: Durability = "full",
+        read_only: bool = False,
+        create: bool = True,
+    ) -> None:
+        """Connect, creating or migrating the tables where needed.
+
+        Args:
+            url: `postgresql://user:password@host:port/database`; the tables lie in the first schema of its search_path.
+            views: the tables to keep beside the log.
+            timeout_s: how long to wait for another writer, and for a connection.
+            durability: "relaxed" gives up waiting for the disk at each commit; a power cut then loses events.
+            read_only: refuse every write.
+            create: whether missing tables are created.
+
+        Raises:
+            InvalidSetting: the URL is none.
+            StoreUnavailable: no such server, or no store there.
+            StoreReadOnly, UnsafeDurability, SchemaTooNew: as they say; nothing was changed.
+        """
+        check_setting(durability)
+        check_views(views)
+        self._address = Address(url, timeout_s=timeout_s)
+        self._process = os.getpid()
+        self._views = tuple(views)
+        self._timeout_s = timeout_s
+        self._durability: Durability = durability
+        self._writer: Writer | None = None
+        self._readers = Readers(self._address, timeout_s=timeout_s)
+        try:
+            if read_only:
+                self.views_stale = self._looked_at()
+            else:
+                self._writer = Writer(self._address, timeout_s=timeout_s, durability=durability)
+                self.views_stale = self._opened(create=create)
+        except BaseException:
+            self.close()
+            raise
+
+    def _looked_at(self) -> bool:
+        """Check what a reader finds; tell whether the views must be rebuilt."""
+        with self._reading() as connection:
+            if not schema.applied(connection):
+                raise self._none_there()
+            lost = ", ".join(view.name for view in tables.lost(connection, self._views))
+            if lost:
+                raise StoreUnavailable(
+                    f"{self._address} has lost the table of its view {lost};"
+                    " `refold replay` makes it again from the log"
+                )
+            return bool(tables.stale(connection, self._views))
+
+    def _opened(self, *, create: bool) -> bool:
+        """Check what a writer finds, and prepare what is missing; tell whether the views must be rebuilt."""
+        with self._reading() as connection:
+            there = schema.applied(connection)
+            if not there and not create:
+                raise self._none_there()
+            if there and not schema.may_write(connection):
+                raise StoreReadOnly(str(self._address))
+            if schema.is_current(connection) and not tables.stale(connection, self._views):
+                return False
+        return self._prepared()
+
+    def _none_there(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"there is no store at {self._address}; `refold request`, `refold register` or `refold ingest` makes one"
+        )
+
+    def _prepared(self) -> bool:
+        """Migrate, and create the views whose definition is new or table lost; tell whether they must be rebuilt.
+
+        Raises:
+            EventMissing: views would have to be rebuilt from a log that is not complete; nothing was changed.
+        """
+        with self._checked_writer().transaction(locked=False) as connection, self._translated():
+            schema.migrate(connection)
+            lock(connection)
+            changed = tables.stale(connection, self._views)
+            missing = log.first_missing(connection) if changed else None
+            if missing is not None:  # the tables may be all that is left of what it said
+                raise EventMissing(missing)
+            tables.recreate(connection, changed, empty_log=log.head(connection) == 0)
+            return bool(tables.stale(connection, self._views))
+
+    # ---- writing
+
+    def append(
+        self,
+        *writes: Write,
+        key: str | None = None,
+        content: str | None = None,
+        bodies: Sequence[Body] = (),
+        changes: Sequence[Change] = (),
+    ) -> Appended:
+        """Append all writes, bodies and view changes, or nothing; durable when it returns."""
+        # Both are read here: what they raise is for this caller alone, not for those who share the commit.
+        request = requested(writes, key, content, tuple(bodies), tuple(changes))
+        return self._checked_writer().append(request)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Make this thread's appends in the block one transaction; other writers wait for its end."""
+        with self._writing():
+            yield
+
+    def erase_body(self, digest: str) -> bool:
+        """Erase a message body and its salt for good; tell whether it was there."""
+        with self._writing() as connection, self._translated():
+            return log.erase_body(connection, digest)
+
+    def _writing(self) -> AbstractContextManager[Connection]:
+        return self._checked_writer().transaction()
+
+    def _checked_writer(self) -> Writer:
+        self._check_process()
+        if self._writer is None:
+            self._readers.check_open()
+            raise StoreReadOnly(str(self._address))
+        return self._writer
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self._address, self._timeout_s)
+
+    def _check_process(self) -> None:
+        process = os.getpid()
+        if process != self._process:  # two processes on one connection would read each other's answers
+            raise WrongProcess(self._process, process)
+
+    # ---- reading
+
+    def settle(self, key: str) -> Appended | None:
+        """Tell whether the append of that key happened, reading afresh."""
+        with self._reading() as connection:
+            return log.settled(connection, key)
+
+    def head(self) -> int:
+        """Return the last position; 0 for an empty log."""
+        with self._reading() as connection:
+            return log.head(connection)
+
+    def first_missing(self) -> int | None:
+        """Return the first position from 1 to the head whose event is absent; None where the log is complete."""
+        with self._reading() as connection:
+            return log.first_missing(connection)
+
+    def version(self, stream: str) -> int:
+        """Return the stream's version; 0 where it does not exist."""
+        with self._reading() as connection:
+            return log.version(connection, stream)
+
+    def read_stream(self, stream: str, *, after: int = 0) -> Iterator[StoredEvent]:
+        """Yield a stream's events in order, those with a version above `after`."""
+        after = max(after, 0)
+        with self._reading() as connection:
+            page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
+            # Most streams fit one page: then it is all that has to be asked for.
+            end = page[-1].version if 0 < len(page) < _PAGE else log.version(connection, stream)
+            if not page and end > after:
+                # Appended since, or lost: what was appended is there now.
+                page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
+        first = map(checked, page)
+        if len(page) < _PAGE:
+            return dense(first, "version", after, end, stream)
+        rest = self._events(log.BY_VERSION, (stream,), page[-1].version, end, "version")
+        return dense(chain(first, rest), "version", after, end, stream)
+
+    def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
+        """Yield all events in the order of positions, those above `after`."""
+        after, end = max(after, 0), self.head()
+        return dense(self._events(log.BY_POSITION, (), after, end, "position"), "position", after, end)
+
+    def read_category(self, category: str, *, after: int = 0) -> Iterator[StoredEvent]:
+        """Yield the events of all streams `category-…` in the order of positions, those above `after`."""
+        return self._events(log.BY_CATEGORY, (f"{category}-", f"{category}."), after, self.head(), "position")
+
+    def streams(self, category: str) -> Iterator[str]:
+        """Yield the names of all streams `category-…`, sorted."""
+        end = f"{category}."
+        return self._streams(self._next_stream(f"{category}-", end), end)
+
+    def _streams(self, found: str | None, end: str) -> Iterator[str]:
+        while found is not None:
+            yield found
+            found = self._next_stream(found, end)
+
+    def _next_stream(self, after: str, end: str) -> str | None:
+        with self._reading() as connection:
+            return log.next_stream(connection, after, end)
+
+    def body(self, digest: str) -> Body:
+        """Return a message body."""
+        with self._reading() as connection:
+            found = log.body(connection, digest)
+        if found is None:
+            raise MessageNotFound(digest)
+        return found
+
+    def _events(
+        self, select: str, names: tuple[str, ...], after: int, end: int, number: str
+    ) -> Iterator[StoredEvent]:
+        while after < end:
+            with self._reading() as connection:
+                page = log.page(connection, select, (*names, after, end, _PAGE))
+            for event in page:
+                yield checked(event)
+            if len(page) < _PAGE:
+                return
+            after = getattr(page[-1], number)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Give this thread's own transaction, where one is open, else a connection nobody else reads from."""
+        self._check_process()
+        own = None if self._writer is None else self._writer.owned()
+        if own is None:
+            with self._readers.one() as connection:
+                yield connection
+        else:
+            with self._translated():
+                yield own
+
+    # ---- views
+
+    def row(self, view: View, key: tuple[Value, ...]) -> Row | None:
+        """Return one row of a view."""
+        with self._reading() as connection:
+            values = connection.execute(rows.one_row(view, view.name), key).fetchone()
+        return None if values is None else dict(zip(view.names(), values, strict=True))
+
+    def rows(
+        self,
+        view: View,
+        *,
+        where: Mapping[str, Value] | None = None,
+        order: str | None = None,
+        after: Value = None,
+        limit: int | None = None,
+    ) -> Iterator[Row]:
+        """Yield rows whose columns equal `where`, ordered by one unique column (default: the key), above `after`."""
+        equal = where or {}
+        nones = tuple((name, value is None) for name, value in equal.items())
+        select = rows.selection(view, nones, order, after=after is not None)
+        bound = tuple(value for value in (*equal.values(), after) if value is not None)
+        self._check_process()
+        self._readers.check_open()
+        return self._rows(view.names(), select, bound, limit)
+
+    def _rows(
+        self, names: tuple[str, ...], select: sql.Composed, bound: tuple[Value, ...], limit: int | None
+    ) -> Iterator[Row]:
+        own = self._writer is not None and self._writer.owned() is not None
+        # The batch may be over before the rows are read: take them now.
+        at_once = limit if own or (limit is not None and limit <= _PAGE) else _PAGE + 1
+        with self._reading() as connection:
+            found = connection.execute(select, (*bound, at_once)).fetchall()
+        whole = own or limit == at_once or len(found) <= _PAGE
+        for values in found if whole else self._streamed(select, (*bound, limit)):
+            yield dict(zip(names, values, strict=True))
+
+    def _streamed(self, select: sql.Composed, bound: tuple[Value, ...]) -> Iterator[tuple[Any, ...]]:
+        """Yield rows page by page, all as they are at one moment."""
+        with (
+            self._readers.one() as connection,
+            connection.transaction(),
+            connection.cursor(name="refold_rows") as cursor,
+        ):
+            cursor.itersize = _PAGE
+            yield from cursor.execute(select, bound)
+
+    def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
+        """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
+        check_views(views)
+        with self._writing() as connection:
+            with self._translated():
+                tables.begin_rebuild(connection, views)
+            for chunk in tables.chunks(changes):
+                with self._translated():
+                    tables.fill(connection, chunk)
+            with self._translated():
+                found = [each for view in views for each in tables.differences(connection, view)]
+                tables.end_rebuild(connection, views)
+                stale = bool(tables.stale(connection, self._views))
+        self.views_stale = stale
+        return found
+
+    # ---- leases
+
+    def claim(self, name: str, *, holder: str, now: str, until: str) -> int | None:
+        """Take the lease of that name; None where another one has not ended."""
+        with self._writing() as connection, self._translated():
+            return leases.claim(connection, name, holder, now, until)
+
+    def release(self, token: int) -> None:
+        """End the lease of that token; where it has ended, or was taken by another, nothing."""
+        with self._writing() as connection, self._translated():
+            leases.release(connection, token)
+
+    # ---- the rest
+
+    def describe(self) -> Mapping[str, str]:
+        """Return what an operator wants to know."""
+        with self._reading() as connection:
+            server, taken = log.server_and_bytes(connection)
+        kept = self._writer.settings()._asdict() if self._writer is not None else {}
+        return {
+            "store": "postgresql",
+            "place": str(self._address),
+            "bytes": str(taken),
+            "events": str(self.head()),
+            "durability": self._durability,
+            **(kept or {"synchronous_commit": "not asked: read-only"}),
+            "postgresql": server,
+        }
+
+    def checkpoint(self) -> None:
+        """Do nothing: the server folds its write-ahead log by itself."""
+        self._check_process()
+        self._readers.check_open()
+
+    def close(self) -> None:
+        """Release all connections; calling it again, or in a process that was forked off, does nothing."""
+        if os.getpid() != self._process:
+            return
+        with ExitStack() as closing:
+            if self._writer is not None:
+                closing.enter_context(self._writer.closing())
+            self._readers.close()

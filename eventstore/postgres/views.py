@@ -1,0 +1,236 @@
+"""The views: tables beside the log, and the functions that change them within the call of an append."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from psycopg import sql
+
+from ...engine.errors import StoreUnavailable
+from ...engine.ports import Difference
+from .changes import as_json, calls
+from .definitions import definition, function_names
+from .rows import listed, one_row, ordered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ...engine.ports import Change, Column, Value, View
+    from .connection import Connection
+
+NEW: Final = "__new"
+"""What the name of a table being rebuilt ends with."""
+_KEPT: Final = "SELECT name, definition FROM views"
+_TABLES: Final = (
+    "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = to_regnamespace(current_schema())"
+)
+_FUNCTIONS: Final = (
+    "SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())"
+    " AND starts_with(proname, %s)"
+)
+_RECORD: Final = (
+    "INSERT INTO views (name, definition) VALUES (%s, %s)"
+    " ON CONFLICT (name) DO UPDATE SET definition = EXCLUDED.definition"
+)
+_COMMA: Final = sql.SQL(", ")
+_AND: Final = sql.SQL(" AND ")
+
+
+def stale(connection: Connection, declared: Iterable[View]) -> list[View]:
+    """Return the views whose table was made with another definition, was never filled since, or is lost."""
+    kept, there = _kept(connection), _tables(connection)
+    return [view for view in declared if kept.get(view.name) != definition(view) or view.name not in there]
+
+
+def lost(connection: Connection, declared: Iterable[View]) -> list[View]:
+    """Return the views that were filled and whose table is not there any more."""
+    kept, there = _kept(connection), _tables(connection)
+    return [view for view in declared if kept.get(view.name) == definition(view) and view.name not in there]
+
+
+def _kept(connection: Connection) -> dict[str, str]:
+    return dict(connection.execute(_KEPT).fetchall())
+
+
+def _tables(connection: Connection) -> set[str]:
+    return {name for (name,) in connection.execute(_TABLES)}
+
+
+# ---- tables and functions
+
+_CREATE_TABLE: Final = sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))")
+_CREATE_INDEX: Final = sql.SQL("CREATE INDEX {} ON {} ({})")
+_DROP_TABLE: Final = sql.SQL("DROP TABLE IF EXISTS {}")
+_DROP_FUNCTION: Final = sql.SQL("DROP FUNCTION {}")
+_RENAME_TABLE: Final = sql.SQL("ALTER TABLE {} RENAME TO {}")
+_UPSERT: Final = sql.SQL(
+    "INSERT INTO {} ({}) SELECT {} FROM jsonb_array_elements(changed__rows) AS each__row ON CONFLICT ({}) DO {}"
+)
+_DELETE: Final = sql.SQL("DELETE FROM {} WHERE {}")
+# A column's name has no two underscores in a row: the variables cannot be taken for one.
+_FUNCTION: Final = sql.SQL(
+    "CREATE FUNCTION {} (changed__rows jsonb) RETURNS void LANGUAGE plpgsql AS $$\n{}\nEND $$"
+)
+_ALL: Final = sql.SQL("BEGIN\n    {};")
+# One by one: each is found through the key, whatever the planner knows of the table.
+_EACH: Final = sql.SQL(
+    "DECLARE\n    each__row jsonb;\nBEGIN\n"
+    "    FOR each__row IN SELECT jsonb_array_elements(changed__rows) LOOP {}; END LOOP;"
+)
+
+
+def recreate(connection: Connection, changed: Iterable[View], *, empty_log: bool) -> None:
+    """Create the tables of views empty; they stay stale until they are rebuilt, unless the log is empty too.
+
+    Raises:
+        StoreUnavailable: the schema holds a table of that name that is none of ours.
+    """
+    kept, there = _kept(connection), _tables(connection)
+    for view in changed:
+        if view.name in there and view.name not in kept:
+            raise StoreUnavailable(
+                f"the schema holds a table {view.name} of something else; give refold a schema of its own:"
+                " …?options=-csearch_path%3Drefold"
+            )
+        _run(connection, _DROP_TABLE, sql.Identifier(view.name))
+        _create(connection, view)
+        _create_indexes(connection, view)
+        _create_functions(connection, view)
+        connection.execute(_RECORD, (view.name, definition(view) if empty_log else ""))
+
+
+def _run(connection: Connection, shape: sql.SQL, *parts: sql.Composable) -> None:
+    statement = shape.format(*parts)
+    connection.execute(statement)
+
+
+def _create(connection: Connection, view: View, suffix: str = "") -> None:
+    columns = (sql.SQL("{} {}").format(sql.Identifier(each.name), _type(each)) for each in view.columns)
+    _run(
+        connection, _CREATE_TABLE, sql.Identifier(view.name + suffix), _COMMA.join(columns), listed(view.key)
+    )
+
+
+def _type(column: Column) -> sql.SQL:
+    return sql.SQL("bigint") if column.kind is int else sql.SQL('text COLLATE "C"')
+
+
+def _create_indexes(connection: Connection, view: View) -> None:
+    for columns in view.indexes:
+        listed = _COMMA.join(ordered(view, name) for name in columns)
+        name = f"{view.name}_by_{'_'.join(columns)}"
+        _run(connection, _CREATE_INDEX, sql.Identifier(name), sql.Identifier(view.name), listed)
+
+
+def _create_functions(connection: Connection, view: View, suffix: str = "") -> None:
+    _drop_functions(connection, view.name + suffix)
+    upsert, delete, _ = function_names(view, suffix)
+    for name, body in (
+        (upsert, _ALL.format(_upsert(view, view.name + suffix))),
+        (delete, _EACH.format(_delete(view, view.name + suffix))),
+    ):
+        _run(connection, _FUNCTION, sql.Identifier(name), body)
+
+
+def _drop_functions(connection: Connection, table: str) -> None:
+    """Drop those of any definition: they fill the table or none."""
+    for start in (f"{table}__set_", f"{table}__unset_"):
+        for (name,) in connection.execute(_FUNCTIONS, (start,)).fetchall():
+            _run(connection, _DROP_FUNCTION, sql.Identifier(name))
+
+
+def _upsert(view: View, table: str) -> sql.Composed:
+    """Return the statement that inserts or changes rows of JSON, each a list of the member and the values."""
+    own = sql.Identifier(table)
+    changed = [
+        sql.SQL("{0} = coalesce({1}.{0}, 0) + coalesce(EXCLUDED.{0}, 0)").format(
+            sql.Identifier(each.name), own
+        )
+        if each.sums
+        else sql.SQL("{0} = coalesce(EXCLUDED.{0}, {1}.{0})").format(sql.Identifier(each.name), own)
+        for each in view.columns
+        if each.name not in view.key
+    ]
+    action = sql.SQL("UPDATE SET {}").format(_COMMA.join(changed)) if changed else sql.SQL("NOTHING")
+    values = _COMMA.join(_cell(place, each) for place, each in enumerate(view.columns, 1))
+    return _UPSERT.format(own, listed(view.names()), values, listed(view.key), action)
+
+
+def _delete(view: View, table: str) -> sql.Composed:
+    by_name = {each.name: each for each in view.columns}
+    found = (
+        sql.SQL("{} = {}").format(sql.Identifier(name), _cell(place, by_name[name]))
+        for place, name in enumerate(view.key, 1)
+    )
+    return _DELETE.format(sql.Identifier(table), _AND.join(found))
+
+
+def _cell(place: int, column: Column) -> sql.Composed:
+    shape = sql.SQL("(each__row->>{})::bigint") if column.kind is int else sql.SQL("each__row->>{}")
+    return shape.format(sql.Literal(place))
+
+
+# ---- rebuilding
+
+_APPLY: Final = "SELECT apply_changes(%s::jsonb)"
+_AT_ONCE: Final = 1_000
+"""Changes sent in one call."""
+_ONLY_MINE: Final = sql.SQL("SELECT {0} FROM {1} EXCEPT SELECT {0} FROM {2} ORDER BY {3}")
+
+
+def begin_rebuild(connection: Connection, rebuilt: Iterable[View]) -> None:
+    """Create an empty table beside each view's own; that one as well where it is lost, so that both can be read."""
+    there = _tables(connection)
+    for view in rebuilt:
+        if view.name not in there:
+            _create(connection, view)
+        _run(connection, _DROP_TABLE, sql.Identifier(view.name + NEW))
+        _create(connection, view, NEW)
+        _create_functions(connection, view, NEW)
+
+
+def fill(connection: Connection, changes: Sequence[Change]) -> None:
+    """Apply changes to the new tables."""
+    connection.execute(_APPLY, (as_json(calls(((0, change) for change in changes), NEW)),))
+
+
+def chunks(changes: Iterable[Change]) -> Iterator[list[Change]]:
+    """Yield the changes in lists of what is sent in one call."""
+    each = iter(changes)
+    while chunk := list(islice(each, _AT_ONCE)):
+        yield chunk
+
+
+def end_rebuild(connection: Connection, rebuilt: Iterable[View]) -> None:
+    """Put the new tables in the place of the old ones."""
+    for view in rebuilt:
+        _drop_functions(connection, view.name + NEW)
+        _run(connection, _DROP_TABLE, sql.Identifier(view.name))
+        _run(connection, _RENAME_TABLE, sql.Identifier(view.name + NEW), sql.Identifier(view.name))
+        _create_indexes(connection, view)
+        _create_functions(connection, view)
+        connection.execute(_RECORD, (view.name, definition(view)))
+
+
+def differences(connection: Connection, view: View) -> Iterator[Difference]:
+    """Yield every key whose row is not the same in the live and the new table."""
+    names = view.names()
+    live, new = view.name, view.name + NEW
+    for mine, other in ((live, new), (new, live)):
+        only_mine = _ONLY_MINE.format(
+            listed(names), sql.Identifier(mine), sql.Identifier(other), listed(view.key)
+        )
+        for values in connection.execute(only_mine).fetchall():
+            row = dict(zip(names, values, strict=True))
+            key = tuple(row[name] for name in view.key)
+            twin = _twin(connection, view, other, key)
+            if mine == live:
+                yield Difference(view.name, key, row, twin)
+            elif twin is None:
+                yield Difference(view.name, key, None, row)
+
+
+def _twin(connection: Connection, view: View, table: str, key: Sequence[Value]) -> Mapping[str, Value] | None:
+    values = connection.execute(one_row(view, table), tuple(key)).fetchone()
+    return None if values is None else dict(zip(view.names(), values, strict=True))

@@ -1,0 +1,207 @@
+"""The PostgreSQL store when its connection breaks: an append is never called a failure unless the server said so."""
+
+import threading
+
+import pytest
+
+from refold.engine.errors import OutcomeUnknown, StoreUnavailable
+from refold.engine.ports import Appended, NewEvent, Write
+from refold.eventstore.postgres import PostgresStore
+
+ONE = Write("refund-a", None, [NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")])
+REFOLD = "SELECT pid FROM pg_stat_activity WHERE application_name = 'refold'"
+
+
+@pytest.fixture
+def through(postgres_server, proxy, open_postgres):
+    """Open a store through the proxy; its calls are prepared, so that each is one request and one answer."""
+    name = f"proxied_{proxy.folder.name[-8:]}"
+    postgres_server.schema(name)
+    return open_postgres(postgres_server.url(host=proxy.folder, search_path=name))
+
+
+@pytest.mark.parametrize("arrives", [0, 1, 20, -6, -1], ids="{} bytes of the answer".format)
+def test_an_append_whose_answer_is_cut_off_is_of_unknown_outcome_and_settled_by_its_key(
+    through, proxy, arrives
+):
+    through.append(ONE)
+    proxy.cut = arrives
+    with pytest.raises(OutcomeUnknown) as caught:
+        through.append(ONE, key="k")
+    assert (caught.value.key, caught.value.replicated) == ("k", None)
+    assert through.settle("k") == Appended(2, 2)
+    assert through.append(ONE) == Appended(3, 3)
+
+
+def test_an_append_cut_off_before_it_reached_the_server_is_of_unknown_outcome_and_settled_as_absent(
+    through, proxy, append
+):
+    through.append(ONE)
+    proxy.cut = "unsent"
+    with pytest.raises(OutcomeUnknown):
+        through.append(ONE, key="k")
+    assert through.settle("k") is None
+    assert through.append(ONE, key="k") == Appended(2, 2)
+
+
+def test_a_batch_whose_commit_is_cut_off_is_of_unknown_outcome(through, proxy):
+    def cut_commit():
+        with through.batch():
+            through.append(ONE, key="k")
+            # What follows the advance of the head is the commit.
+            execute = through._writer._connection.execute
+
+            def executed(statement, *arguments):
+                if statement == "COMMIT":
+                    proxy.cut = 0
+                return execute(statement, *arguments)
+
+            through._writer._connection.execute = executed
+
+    through.append(ONE)
+    with pytest.raises(OutcomeUnknown):
+        cut_commit()
+    assert through.settle("k") == Appended(2, 2)
+
+
+def test_a_batch_cut_off_before_its_commit_is_not_stored(through, proxy):
+    through.append(ONE)
+
+    def cut_inside():
+        with through.batch():
+            through.append(ONE, key="k")
+            proxy.cut = "unsent"
+            through.append(ONE)
+
+    with pytest.raises(StoreUnavailable):
+        cut_inside()
+    assert through.settle("k") is None
+    assert through.append(ONE) == Appended(2, 2)
+
+
+def test_a_batch_that_lost_its_connection_takes_nothing_more(through, proxy):
+    def go_on():
+        with through.batch():
+            through.append(ONE)
+            proxy.cut = "unsent"
+            with pytest.raises(StoreUnavailable):
+                through.append(ONE)
+            with pytest.raises(StoreUnavailable, match="repeat all of it"):
+                through.append(ONE)
+
+    with pytest.raises(StoreUnavailable, match="repeat all of it"):
+        go_on()
+    assert through.head() == 0
+
+
+def test_a_read_that_is_cut_off_is_unavailable_and_the_next_one_works(through, proxy):
+    through.append(ONE)
+    proxy.cut = 1
+    with pytest.raises(StoreUnavailable):
+        through.head()
+    assert through.head() == 1
+
+
+def end_backends(postgres_server, until):
+    postgres_server.ask(f"SELECT count(pg_terminate_backend(pid)) FROM ({REFOLD}) AS each")
+    until(lambda: postgres_server.ask(REFOLD) is None)
+
+
+def test_connections_that_the_server_ended_between_calls_are_replaced(open_postgres, postgres_server, until):
+    store = open_postgres()
+    store.append(ONE, key="k")
+    for _ in range(3):
+        end_backends(postgres_server, until)
+        assert store.settle("k") == Appended(1, 1)
+        end_backends(postgres_server, until)
+        store.append(ONE)
+    assert store.head() == 4
+
+
+def test_a_batch_begins_on_a_new_connection_where_the_server_ended_the_old_one(
+    open_postgres, postgres_server, until
+):
+    store = open_postgres()
+    store.append(ONE)
+    end_backends(postgres_server, until)
+    with store.batch():
+        store.append(ONE)
+    assert store.head() == 2
+
+
+def test_a_session_ended_inside_of_the_call_is_of_unknown_outcome(
+    open_postgres, postgres_server, until, postgres_url
+):
+    store = open_postgres()
+    store.append(ONE)
+    caught = []
+
+    def appending():
+        try:
+            store.append(ONE, key="k")
+        except OutcomeUnknown as error:
+            caught.append(error.key)
+
+    with postgres_server.connect(postgres_url) as other, other.transaction():
+        other.execute("SELECT FROM head FOR UPDATE")
+        thread = threading.Thread(target=appending)
+        thread.start()
+        waiting = (
+            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'refold'"
+        )
+        (pid,) = until(lambda: postgres_server.ask(waiting))
+        postgres_server.ask("SELECT pg_terminate_backend(%s)", pid)
+        thread.join()
+    assert caught == ["k"]
+    assert store.settle("k") is None
+
+
+def test_a_statement_that_was_cancelled_has_stored_nothing(
+    open_postgres, postgres_server, until, postgres_url
+):
+    store = open_postgres()
+    store.append(ONE)
+    caught = []
+
+    def appending():
+        try:
+            store.append(ONE, key="k")
+        except StoreUnavailable as error:
+            caught.append(str(error))
+
+    with postgres_server.connect(postgres_url) as other, other.transaction():
+        other.execute("SELECT FROM head FOR UPDATE")
+        thread = threading.Thread(target=appending)
+        thread.start()
+        waiting = (
+            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'refold'"
+        )
+        (pid,) = until(lambda: postgres_server.ask(waiting))
+        postgres_server.ask("SELECT pg_cancel_backend(%s)", pid)
+        thread.join()
+    assert len(caught) == 1
+    assert "canceling statement due to user request" in caught[0]
+    assert store.settle("k") is None
+    store.append(ONE)
+
+
+def test_a_server_that_is_not_there_is_unavailable(tmp_path):
+    with pytest.raises(StoreUnavailable, match=r"host=.*nowhere") as caught:
+        PostgresStore(f"postgresql://someone:hunter2@/db?host={tmp_path}/nowhere", timeout_s=1)
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(StoreUnavailable, match="nowhere"):
+        PostgresStore(
+            f"postgresql://someone:hunter2@/db?host={tmp_path}/nowhere", timeout_s=0.1, read_only=True
+        )
+
+
+def test_no_error_of_psycopg_leaks_from_a_store_whose_server_is_gone(postgres_server, proxy):
+    name = f"gone_{proxy.folder.name[-8:]}"
+    postgres_server.schema(name)
+    store = PostgresStore(postgres_server.url(host=proxy.folder, search_path=name), timeout_s=0.2)
+    store.append(ONE)
+    proxy.close_door()
+    for call in (store.head, lambda: store.append(ONE), lambda: store.settle("k"), store.describe):
+        with pytest.raises(StoreUnavailable, match=r"failed|lost|closed"):
+            call()
+    store.close()

@@ -13,6 +13,7 @@ import structlog
 from ...engine.errors import OutcomeUnknown, StoreBusy, StoreClosed, StoreError, StoreUnavailable
 from .connection import Identity, check_durable, is_full, open_writer, translated, translation
 from .lock import FileLock
+from .waiting import Commits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,7 @@ class Writer:
             timeout_s: how long a transaction waits for each of the other writers' locks.
             durability: "full" or "relaxed".
         """
+        self.commits = Commits()
         self._path = path
         self._timeout_s = timeout_s
         self._wait = f"PRAGMA busy_timeout = {round(1000 * timeout_s)}"
@@ -135,6 +137,7 @@ class Writer:
             if is_full(error):
                 raise translation(error, self._path, self._timeout_s) from error
             raise OutcomeUnknown(key) from error
+        self.commits.tell()
         if self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER:
             self._fold(connection)
 

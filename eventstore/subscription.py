@@ -13,6 +13,7 @@ import structlog
 from ..engine.domain.wire import time_text
 from ..engine.errors import (
     CheckpointConflict,
+    CorruptLog,
     EventMissing,
     OutcomeUnknown,
     RefoldError,
@@ -168,7 +169,11 @@ class LogSubscription:
         if turn.position > head:
             raise EventMissing(head + 1)
         while not stop.is_set():
-            yield from self._of_page(turn, stop)
+            try:
+                yield from self._of_page(turn, stop)
+            except CorruptLog:
+                turn.commit()  # what lies before the damage is done, and not again at the next try
+                raise
             turn.commit()
             if turn.abandoned:
                 return

@@ -100,11 +100,20 @@ class Turn:
         return next(iter(self._store.dead_letters(self._name)), None) is not None
 
     def renew(self) -> None:
-        """Keep the lease. Raises `CheckpointConflict` where another consumer has taken it over."""
+        """Keep the lease.
+
+        Raises:
+            CheckpointConflict: another consumer has taken it over, or has done so and given it back.
+        """
+        held = self._lease.token
         if not self._lease.renew():
             raise CheckpointConflict(
                 self._name, self._checkpoint, self._checkpoint, "its lease was taken over"
             )
+        if self._lease.token != held:
+            actual = self._store.checkpoint_of(self._name)
+            if actual != self._checkpoint:
+                raise CheckpointConflict(self._name, self._checkpoint, actual)
 
     def is_set_aside(self, stream: str) -> bool:
         """Tell whether an earlier event of that stream is a dead letter."""

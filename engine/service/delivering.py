@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..domain.identifiers import identifier
 from ..domain.masking import shown
 from ..errors import InvalidInput
 from ..ports import Filter
@@ -11,7 +13,6 @@ from .effects import EffectKind, Effects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from threading import Event
 
     from ..ports import Clock, EventStore, Progress, StoredEvent
     from ..ports.subscribing import Start, Subscription
@@ -77,6 +78,7 @@ class Delivering:
             StoreError: with `once`, the store failed; without, one that waiting does not cure.
         """
         giving = _Giving(self.store, handler, kinds)
+        _check(stop, once=once)
         member = self._subscribed(name, start=start, attempts=attempts, backoff_s=backoff_s, lease_s=lease_s)
         done = member.run(giving, stop=stop, once=once)
         return Delivered(giving.effects, done.set_aside)
@@ -96,7 +98,8 @@ class Delivering:
             InvalidInput: nothing was ever delivered under that name.
         """
         giving = _Giving(self.store, handler, kinds)
-        if self.store.checkpoint_of(name) is None:
+        _check(stop)
+        if self.store.checkpoint_of(identifier("subscription", name)) is None:
             raise InvalidInput(f"there is no subscription {shown(name)}; `deliver` makes one")
         done = self._subscribed(name, start="end").retry(giving, stop=stop)
         return Delivered(giving.effects, done.set_aside)
@@ -148,6 +151,17 @@ class _Giving:
 
 def _kinds(given: Collection[EffectKind | str]) -> frozenset[EffectKind]:
     try:
-        return frozenset(map(EffectKind, given))
+        found = frozenset(map(EffectKind, given))
     except (TypeError, ValueError):
-        raise InvalidInput(f"kinds must be some of {', '.join(EffectKind)}") from None
+        found = frozenset()
+    if not found:
+        raise InvalidInput(f"kinds must be some of {', '.join(EffectKind)}")
+    return found
+
+
+def _check(stop: object, *, once: object = True) -> None:
+    """Refuse what would deliver for ever, or end in the middle: nobody could tell it to stop."""
+    if stop is not None and not isinstance(stop, Event):
+        raise InvalidInput(f"stop must be a threading.Event, not {type(stop).__name__}")
+    if type(once) is not bool:
+        raise InvalidInput(f"once must be True or False, not {shown(once)}")

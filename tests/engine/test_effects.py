@@ -311,13 +311,22 @@ def test_of_two_who_deliver_under_one_name_one_does(monkeypatch, told, deliver, 
 
 @pytest.mark.parametrize(
     "options",
-    [{"name": "a b"}, {"handler": None}, {"kinds": ["refund.paid"]}, {"kinds": None}, {"attempts": 0}],
+    [
+        {"name": "a b"},
+        {"handler": None},
+        {"kinds": ["refund.paid"]},
+        {"kinds": None},
+        {"kinds": []},
+        {"attempts": 0},
+        {"stop": 1},
+        {"once": 1},
+    ],
     ids=str,
 )
 def test_an_argument_that_cannot_be_is_refused_and_nothing_begins(told, options):
-    given = {"name": "ledger", "handler": print} | options
+    given = {"name": "ledger", "handler": print, "once": True} | options
     with pytest.raises(InvalidInput):
-        told.deliver(given.pop("name"), given.pop("handler"), once=True, **given)
+        told.deliver(given.pop("name"), given.pop("handler"), **given)
     assert told.subscriptions() == []
 
 

@@ -3,6 +3,7 @@
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -162,7 +163,7 @@ def test_a_caller_reads_its_own_write_in_the_view(put, subscribe, seen, live, to
 
 
 def test_a_commit_wakes_who_waits_in_this_process_without_a_look_at_the_clock(
-    monkeypatch, put, subscribe, seen, live
+    monkeypatch, log, put, subscribe
 ):
     for module, name in (
         (waiting, "_POLL_S"),
@@ -180,7 +181,8 @@ def test_a_commit_wakes_who_waits_in_this_process_without_a_look_at_the_clock(
     thread = threading.Thread(target=member.run, args=(handle,), kwargs={"stop": enough})
     thread.start()
     for n in range(1, 101):
-        put("a")
+        with log.batch() if n % 2 else nullcontext():
+            put("a")
         assert member.wait_for(n, timeout_s=LONG_S)
     thread.join(LONG_S)
     assert not thread.is_alive()
@@ -411,6 +413,7 @@ def test_a_store_that_fails_the_handler_is_no_fault_of_the_event(put, subscribe,
 
     stop = threading.Event()
     assert subscribe(attempts=1).run(handle, stop=stop) == Handled(2, 0)
+    assert seen == ["a1", "b1"]
     assert totals() == {"a": 1, "b": 1}
     put("b")
     failures.append(error)
@@ -522,6 +525,25 @@ def test_a_consumer_that_comes_back_after_its_lease_was_taken_over_changes_nothi
     assert subscribe().run(stalls, once=True) == Handled(0, 0)
     assert (slow, fast) == (["a1"], ["a1", "b1", "c1"])
     assert totals() == {"a": 1, "b": 1, "c": 1}
+
+
+def test_a_consumer_whose_lease_was_taken_over_commits_nothing_though_the_checkpoint_is_where_it_was(
+    clock, put, subscribe, seen, totals
+):
+    put("a")
+    stop, other = threading.Event(), []
+
+    def stalls(event):
+        clock.now += timedelta(minutes=1)
+        other.append(subscribe().events(once=True))
+        assert next(other[0]) == event
+        stop.set()
+        return seen(event)
+
+    assert subscribe().run(stalls, stop=stop) == Handled(0, 0)
+    assert (totals(), subscribe().lag) == ({}, 1)
+    assert list(other[0]) == []
+    assert subscribe().lag == 0
 
 
 def test_a_lease_is_renewed_while_its_holder_is_alive(clock, put, subscribe, seen):

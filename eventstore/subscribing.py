@@ -39,6 +39,9 @@ class Subscribing:
         _whole("chunk", chunk)
         _seconds("backoff_s", backoff_s, 0)
         _seconds("lease_s", lease_s, 0.001)
+        if filter is not None:
+            _names("categories", filter.categories)
+            _names("types", filter.types)
         return LogSubscription(
             self,
             name,
@@ -67,6 +70,11 @@ def _position(start: Start, head: int) -> int:
 def _whole(name: str, value: object) -> None:
     if type(value) is not int or value < 1:
         raise InvalidInput(f"{name} {shown(value)} is not a whole number from 1")
+
+
+def _names(part: str, value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(each, str) for each in value):
+        raise InvalidInput(f"the {part} of a filter must be a tuple of texts, not {shown(value)}")
 
 
 def _seconds(name: str, value: object, least: float) -> None:

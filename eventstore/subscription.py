@@ -15,6 +15,7 @@ from ..engine.errors import (
     CheckpointConflict,
     CorruptLog,
     EventMissing,
+    InvalidInput,
     OutcomeUnknown,
     RefoldError,
     StoreBusy,
@@ -103,6 +104,7 @@ class LogSubscription:
 
     def run(self, handler: Handler, *, stop: threading.Event | None = None, once: bool = False) -> Handled:
         """Call `handler` with every event, until `stop` is set, or with `once` until the present head is reached."""
+        _check(handler)
         stopping, tally = stop or threading.Event(), Tally()
         with closing(self._wanted(stopping, tally, once=once)) as wanted:
             for turn, event in wanted:
@@ -246,6 +248,7 @@ class LogSubscription:
 
     def retry(self, handler: Handler, *, stop: threading.Event | None = None) -> Handled:
         """Call `handler` once with each event that was set aside, in order; one that fails holds back its stream."""
+        _check(handler)
         stopping = stop or threading.Event()
         lease = Lease(self._store, f"dead letters {self.name}", self._clock, self._lease_s)
         if not lease.take():
@@ -316,6 +319,12 @@ class LogSubscription:
                     raise
             else:
                 return
+
+
+def _check(handler: object) -> None:
+    """Refuse what would set every event aside."""
+    if not callable(handler):
+        raise InvalidInput(f"a handler must be callable, not {type(handler).__name__}")
 
 
 def _sum(one: Handled, other: Handled) -> Handled:

@@ -188,6 +188,26 @@ def test_a_commit_wakes_who_waits_in_this_process_without_a_look_at_the_clock(
     assert not thread.is_alive()
 
 
+def test_the_end_of_a_batch_wakes_who_has_looked_during_it(monkeypatch):
+    monkeypatch.setattr(memory_module, "_STOP_LOOKED_AT_S", 10 * LONG_S)
+    store, looks = MemoryStore(), threading.Semaphore(0)
+    head = store.head
+
+    def looked():
+        looks.release()
+        return head()
+
+    monkeypatch.setattr(store, "head", looked)
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(store.wait_for, 1, timeout_s=10)
+        assert looks.acquire(timeout=LONG_S)
+        with store.batch():
+            store.append(Write("refund-a", 0, [NewEvent("refund.requested", "2026", "{}")]))
+            assert looks.acquire(timeout=LONG_S)
+        assert looks.acquire(timeout=5), "nobody has looked again"
+        assert waits.result()
+
+
 @SQLITE_ONLY
 def test_a_commit_of_another_handle_on_the_file_is_noticed_by_the_file_alone(
     monkeypatch, open_store, put, subscribe, seen, live
@@ -656,6 +676,8 @@ def test_a_long_log_needs_no_memory(open_store, append, clock):
         {"backoff_s": -1},
         {"backoff_s": "1"},
         {"lease_s": 0},
+        {"filter": Filter(categories="refund")},
+        {"filter": Filter(types=(1,))},
         {"lease_s": float("nan")},
     ],
     ids=str,
@@ -664,6 +686,14 @@ def test_an_option_that_cannot_be_is_refused_and_makes_no_subscription(log, subs
     with pytest.raises(InvalidInput):
         subscribe(**options)
     assert log.subscriptions() == []
+
+
+def test_a_handler_that_cannot_be_called_sets_nothing_aside(put, subscribe):
+    put("a")
+    for call in (subscribe().run, subscribe().retry):
+        with pytest.raises(InvalidInput, match="callable"):
+            call([])
+    assert subscribe().describe() == Progress("totals", 0, 1, 0)
 
 
 def test_a_file_of_an_older_refold_opened_for_reading_has_no_subscriptions(open_store, raw):

@@ -2,9 +2,13 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 import threading
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +20,7 @@ from refold.engine.errors import CheckpointConflict, InvalidInput, StoreBusy
 from refold.engine.ports import Progress
 from refold.eventstore import subscription
 
+DELIVERER = Path(__file__).with_name("deliverer.py")
 LONG_S = 60
 
 
@@ -307,6 +312,26 @@ def test_of_two_who_deliver_under_one_name_one_does(monkeypatch, told, deliver, 
 
     told.deliver("ledger", stalls, once=True, start="beginning")
     assert [effect.refund_id for effect in other] == ["r-2", "r-1", "r-2", "r-1"]
+
+
+def test_a_process_killed_in_its_handler_repeats_that_effect_alone_and_under_its_key(
+    tmp_path, open_at, ask, wire, clock
+):
+    url = f"sqlite:///{tmp_path / 'refunds.db'}"
+    engine = open_at(url)
+    for number in range(4):
+        ask(engine, f"r-{number}", payment=f"p-{number}")
+    done = subprocess.run(
+        [sys.executable, DELIVERER, url, "3"], capture_output=True, text=True, check=False, timeout=LONG_S
+    )
+    assert done.returncode == -signal.SIGKILL
+    before = done.stdout.split()
+    clock.now = datetime.now(UTC) + timedelta(hours=1)
+    again = []
+    engine.deliver("ledger", lambda effect: again.append(effect.key), once=True)
+    assert len(before) == 3
+    assert again[0] == before[2]
+    assert len(set(before + again)) == len(before + again) - 1 == 4
 
 
 @pytest.mark.parametrize(

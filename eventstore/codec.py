@@ -10,8 +10,9 @@ No field of the header can hold a newline, so no two events share their bytes.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..engine.errors import (
     EventCorrupt,
@@ -21,12 +22,14 @@ from ..engine.errors import (
     KeyReuse,
     VersionConflict,
 )
-from ..engine.ports import StoredEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from ..engine.ports import Appended, Write
+    from ..engine.ports import Appended, StoredEvent, Write
+
+EventRow: TypeAlias = tuple[int, str, int, str, str, str, bytes]
+"""The fields of a `StoredEvent`, for a store to write."""
 
 _STREAM: Final = re.compile(r"[a-z]+-[\x21-\x7e]{1,280}", re.ASCII)
 _HEADER_FIELD: Final = re.compile(r"[\x21-\x7e]{1,100}", re.ASCII)
@@ -64,21 +67,29 @@ def validate(writes: Sequence[Write], key: str | None, content: str | None) -> N
     Raises:
         InvalidInput: no event at all, one stream twice, a name or a text that cannot be stored.
     """
-    if not any(write.events for write in writes):
+    streams: set[str] = set()
+    empty = True
+    for stream, _, events in writes:
+        if not _STREAM.fullmatch(stream):
+            raise InvalidIdentifier("stream", stream)
+        if stream in streams:
+            raise InvalidInput(f"stream {stream} stands twice in one append; join its events")
+        streams.add(stream)
+        for type_, time, data in events:
+            if not (_is_type(type_) and _HEADER_FIELD.fullmatch(time)):
+                raise InvalidIdentifier("event type or time", f"{type_} {time}")
+            _storable("event data", data)
+            empty = False
+    if empty:
         raise InvalidInput("an append needs at least one event")
-    streams = set()
-    for write in writes:
-        if not _STREAM.fullmatch(write.stream):
-            raise InvalidIdentifier("stream", write.stream)
-        if write.stream in streams:
-            raise InvalidInput(f"stream {write.stream} stands twice in one append; join its events")
-        streams.add(write.stream)
-        for event in write.events:
-            if not (_HEADER_FIELD.fullmatch(event.type) and _HEADER_FIELD.fullmatch(event.time)):
-                raise InvalidIdentifier("event type or time", f"{event.type} {event.time}")
-            _storable("event data", event.data)
-    _storable("key", key or "")
-    _storable("content", content or "")
+    if key is not None:
+        _storable("key", key)
+        _storable("content", content or "")
+
+
+@lru_cache(maxsize=256)
+def _is_type(text: str) -> bool:
+    return _HEADER_FIELD.fullmatch(text) is not None
 
 
 def _storable(name: str, text: str) -> None:
@@ -114,21 +125,27 @@ def original(key: str, stored: bytes, given: bytes, appended: Appended) -> Appen
     return appended._replace(duplicate=True)
 
 
-def stored_events(
-    writes: Sequence[Write], head: int, version_of: Callable[[str], int]
-) -> Iterator[StoredEvent]:
-    """Check every write against its stream's version, then yield the events to store after position `head`.
+def stored_events(writes: Sequence[Write], head: int, versions: Mapping[str, int]) -> list[EventRow]:
+    """Check every write against its stream's version, and return the events to store after position `head`.
+
+    Args:
+        writes: what to store.
+        head: the last position of the log.
+        versions: of every stream among the writes.
 
     Raises:
-        VersionConflict: a stream is not at its expected version; nothing was yielded.
+        VersionConflict: a stream is not at its expected version.
     """
-    versions = [version_of(write.stream) for write in writes]
-    for write, actual in zip(writes, versions, strict=True):
-        if write.expected is not None and write.expected != actual:
-            raise VersionConflict(write.stream, write.expected, actual)
+    for stream, expected, _ in writes:
+        if expected is not None and expected != versions[stream]:
+            raise VersionConflict(stream, expected, versions[stream])
     position = head
-    for write, version in zip(writes, versions, strict=True):
-        for number, event in enumerate(write.events, version + 1):
+    stored: list[EventRow] = []
+    for stream, _, events in writes:
+        version = versions[stream]
+        for type_, time, data in events:
             position += 1
-            digest = event_digest(position, write.stream, number, event.type, event.time, event.data)
-            yield StoredEvent(position, write.stream, number, event.type, event.time, event.data, digest)
+            version += 1
+            digest = event_digest(position, stream, version, type_, time, data)
+            stored.append((position, stream, version, type_, time, data, digest))
+    return stored

@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.errors import InvalidInput, MessageNotFound, StoreClosed
-from ..engine.ports import Appended, Progress
+from ..engine.ports import Appended, Progress, StoredEvent
 from .codec import checked, content_digest, original, stored_events, validate
 from .memory_views import changed, differences, store
 from .subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
@@ -18,7 +18,7 @@ from .subscribing import Subscribing, check_move, in_order, nothing_ahead, settl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..engine.ports import Body, Change, DeadLetter, Difference, Row, StoredEvent, Value, View, Write
+    from ..engine.ports import Body, Change, DeadLetter, Difference, Row, Value, View, Write
     from .memory_views import Table
 
 _STOP_LOOKED_AT_S: Final = 0.05
@@ -92,7 +92,8 @@ class MemoryStore(Subscribing):
                 stored, appended = state.keys[key]
                 return original(key, stored, digest, appended)
             head = len(state.events)
-            events = list(stored_events(writes, head, lambda stream: len(state.streams.get(stream, ()))))
+            versions = {write.stream: len(state.streams.get(write.stream, ())) for write in writes}
+            events = list(map(StoredEvent._make, stored_events(writes, head, versions)))
             rows = changed(state.views, changes)
             kept = [(body.digest, body) for body in bodies]
             # All that can fail is done.

@@ -53,6 +53,33 @@ _CODE_TEXT: Final = re.compile(
 )
 """Every repetition is bounded: a message of blanks or backslashes must not take minutes."""
 
+# ---- a glance: most texts hold nothing of all this, and looking closely is expensive ---------------------------
+
+_FEWEST: Final = 13
+_NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
+_IN_CODE_NAMES: Final = (
+    b"cvv",
+    b"cvc",
+    b"cvn",
+    b"csc",
+    b"cid",
+    b"security",
+    b"verification",
+    b"track",
+    b"pin",
+    b"data",
+)
+"""One of these, in lower case, stands in whatever `_CODE_NAMES` finds."""
+
+
+def _may_hold_codes(raw: bytes) -> bool:
+    lowered = raw.lower()
+    return any(name in lowered for name in _IN_CODE_NAMES)
+
+
+def _may_hold_cards(raw: bytes) -> bool:
+    return len(raw) >= _FEWEST and len(raw.translate(None, _NO_DIGITS)) >= _FEWEST
+
 
 def mask_cards(raw: bytes) -> bytes:
     """Return `raw` with card numbers cut to first6/last4 and verification codes blanked; again, it changes nothing.
@@ -61,9 +88,12 @@ def mask_cards(raw: bytes) -> bytes:
     begin like a card of a known brand, have one of its lengths and pass the Luhn check. Beside other digits, a blank
     or dash apart, the first six are blanked too.
     """
-    raw = _CODE_JSON.sub(rb"\1\2****\2", raw)
-    raw = _CODE_FORM.sub(rb"\1****", raw)
-    raw = _CODE_TEXT.sub(rb"\1****", raw)
+    if _may_hold_codes(raw):
+        raw = _CODE_JSON.sub(rb"\1\2****\2", raw)
+        raw = _CODE_FORM.sub(rb"\1****", raw)
+        raw = _CODE_TEXT.sub(rb"\1****", raw)
+    if not _may_hold_cards(raw):
+        return raw
     masked = b""
     while masked != raw:
         masked = raw

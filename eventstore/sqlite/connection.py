@@ -37,6 +37,8 @@ _DAMAGED: Final = {
     sqlite3.SQLITE_NOTADB: "the file is no SQLite database",
     sqlite3.SQLITE_CONSTRAINT: "the file contradicts itself",
 }
+FOREIGN: Final = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
+"""What SQLite raises, and Python where it gives SQLite a value or takes one."""
 _PRIMARY: Final = 0xFF
 """SQLite's extended result codes carry the primary code in the low byte."""
 
@@ -99,6 +101,10 @@ def open_reader(path: Path, *, timeout_s: float) -> sqlite3.Connection:
         try:
             return _readable(path, "ro", timeout_s)
         except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
+                # The power was cut while the file was made, and what is half made only a writer undoes.
+                _readable(path, "rw", timeout_s).close()
+                return _readable(path, "ro", timeout_s)
             # A folder that cannot be written has no room for SQLite's index of the write-ahead log. Without such a
             # log the file is complete in itself, and nobody can start one there.
             if _primary(error) != sqlite3.SQLITE_CANTOPEN or not _complete(path):
@@ -139,7 +145,7 @@ def translated(path: Path, timeout_s: float) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
-    except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError) as error:
+    except FOREIGN as error:
         raise translation(error, path, timeout_s) from error
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from ...engine.errors import CorruptLog, EventMissing
@@ -10,12 +12,18 @@ from ...engine.ports import Appended, Body, StoredEvent
 from .connection import not_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ...engine.ports import Value
+    from ..codec import EventRow
 
+_MOST_LOOKED_AT: Final = 64
+"""Streams and keys that one statement asks for; SQLite takes so many subqueries and more."""
+_MOST_AT_ONCE: Final = 64
+"""Events that one statement inserts."""
 _COLUMNS: Final = "SELECT position, stream, version, type, time, data, digest FROM events"
 BY_VERSION: Final = _COLUMNS + " WHERE stream = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?"
+FIRST_OF_STREAM: Final = _COLUMNS + " WHERE stream = ? AND version > ? ORDER BY version LIMIT ?"
 BY_POSITION: Final = _COLUMNS + " WHERE position > ? AND position <= ? ORDER BY position LIMIT ?"
 # The unary plus keeps SQLite on the order of positions: through the stream index it would have to sort, in memory.
 BY_CATEGORY: Final = (
@@ -41,11 +49,10 @@ _FIRST_GAP: Final = (
     " AND NOT EXISTS (SELECT 1 FROM events WHERE position = each.position + 1) ORDER BY position LIMIT 1))"
 )
 _IS_THERE: Final = "SELECT 1 FROM events WHERE position = ?"
+_HAS_KEY: Final = "SELECT 1 FROM keys WHERE key = ?"
 _KEY: Final = "SELECT digest, first, last FROM keys WHERE key = ?"
 _BODY: Final = "SELECT digest, salt, headers, content FROM bodies WHERE digest = ?"
-_INSERT_EVENT: Final = (
-    "INSERT INTO events (position, stream, version, type, time, data, digest) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+_INSERT_EVENT: Final = "INSERT INTO events (position, stream, version, type, time, data, digest) VALUES "
 _INSERT_KEY: Final = "INSERT INTO keys (key, digest, first, last) VALUES (?, ?, ?, ?)"
 _INSERT_BODY: Final = (
     "INSERT INTO bodies (digest, salt, headers, content) VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING"
@@ -79,9 +86,40 @@ def version(connection: sqlite3.Connection, stream: str) -> int:
     return _number(connection.execute(_VERSION, (stream,)).fetchone()[0] or 0)
 
 
-def insert(connection: sqlite3.Connection, events: Sequence[StoredEvent]) -> None:
+def look(
+    connection: sqlite3.Connection, streams: Sequence[str], keys: Sequence[str]
+) -> tuple[int, dict[str, int], set[str]]:
+    """Return the last position, the version of each stream, and which of the keys the log has.
+
+    One statement, whatever is asked: each costs as much as what it asks for, and lets other threads in between.
+    """
+    if len(streams) + len(keys) > _MOST_LOOKED_AT:
+        used = {key for key in keys if connection.execute(_KEY, (key,)).fetchone() is not None}
+        return head(connection), {stream: version(connection, stream) for stream in streams}, used
+    last, *found = connection.execute(_look(len(streams), len(keys)), (*streams, *keys)).fetchone()
+    versions = {name: _number(number or 0) for name, number in zip(streams, found, strict=False)}
+    used = {key for key, there in zip(keys, found[len(streams) :], strict=True) if there} if keys else set()
+    return _number(last), versions, used
+
+
+@cache
+def _look(streams: int, keys: int) -> str:
+    return ", ".join((_HEAD, *(f"({_VERSION})",) * streams, *(f"({_HAS_KEY})",) * keys))
+
+
+def insert(connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
     """Store events."""
-    connection.executemany(_INSERT_EVENT, events)
+    if len(events) == 1:
+        connection.execute(_insert(1), events[0])
+        return
+    for start in range(0, len(events), _MOST_AT_ONCE):
+        rows = events[start : start + _MOST_AT_ONCE]
+        connection.execute(_insert(len(rows)), list(chain.from_iterable(rows)))
+
+
+@cache
+def _insert(rows: int) -> str:
+    return _INSERT_EVENT + ", ".join(("(?, ?, ?, ?, ?, ?, ?)",) * rows)
 
 
 def page(connection: sqlite3.Connection, sql: str, arguments: tuple[Value, ...]) -> list[StoredEvent]:
@@ -126,9 +164,12 @@ def known(connection: sqlite3.Connection, key: str) -> tuple[bytes, Appended] | 
         EventMissing: what was appended is not there any more.
     """
     found = connection.execute(_KEY, (key,)).fetchone()
-    if found is None:
-        return None
-    digest, first, last = found
+    return None if found is None else _known(connection, *found)
+
+
+def _known(
+    connection: sqlite3.Connection, digest: object, first: object, last: object
+) -> tuple[bytes, Appended]:
     if not isinstance(digest, bytes):
         raise CorruptLog("the digest of an idempotency key is damaged")
     appended = Appended(_number(first), _number(last))
@@ -137,9 +178,12 @@ def known(connection: sqlite3.Connection, key: str) -> tuple[bytes, Appended] | 
     return digest, appended
 
 
-def insert_key(connection: sqlite3.Connection, key: str, digest: bytes, appended: Appended) -> None:
-    """Store what a key stands for."""
-    connection.execute(_INSERT_KEY, (key, digest, appended.first, appended.last))
+def insert_keys(connection: sqlite3.Connection, keys: Mapping[str, tuple[bytes, Appended]]) -> None:
+    """Store what keys stand for."""
+    connection.executemany(
+        _INSERT_KEY,
+        [(key, digest, appended.first, appended.last) for key, (digest, appended) in keys.items()],
+    )
 
 
 def body(connection: sqlite3.Connection, digest: str) -> Body | None:

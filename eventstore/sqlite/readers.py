@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from ...engine.errors import StoreClosed, StoreUnavailable
-from .connection import Identity, open_reader, translated
+from .connection import FOREIGN, Identity, open_reader, translation
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,6 +38,21 @@ class Readers:
     @contextmanager
     def one(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection to the block and turn SQLite's errors into ours; after an error it is not lent again."""
+        connection = self._borrowed()
+        try:
+            yield connection
+        except FOREIGN as error:
+            connection.close()
+            raise translation(error, self._path, self._timeout_s) from error
+        except Exception:
+            connection.close()
+            raise
+        except BaseException:
+            self._give_back(connection)
+            raise
+        self._give_back(connection)
+
+    def _borrowed(self) -> sqlite3.Connection:
         with self._lock:
             self.check_open()
             idle = self._idle.pop() if self._idle else None
@@ -47,20 +62,11 @@ class Readers:
             if idle is not None:
                 idle.close()
             raise
-        connection = idle or open_reader(self._path, timeout_s=self._timeout_s)
-        sound = True
-        try:
-            with translated(self._path, self._timeout_s):
-                yield connection
-        except Exception:
-            sound = False
-            raise
-        finally:
-            self._give_back(connection, sound=sound)
+        return idle or open_reader(self._path, timeout_s=self._timeout_s)
 
-    def _give_back(self, connection: sqlite3.Connection, *, sound: bool) -> None:
+    def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:
-            if sound and not self._closed and len(self._idle) < _KEPT:
+            if not self._closed and len(self._idle) < _KEPT:
                 self._idle.append(connection)
                 return
         connection.close()

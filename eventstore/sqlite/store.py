@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing, contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.errors import (
@@ -15,8 +17,8 @@ from ...engine.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from ...engine.ports import Appended
-from ..codec import checked, content_digest, original, stored_events, validate
+from ..codec import checked
+from ..request import requested
 from . import leases, log, schema
 from . import views as tables
 from .connection import check_setting, translated
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from ...engine.ports import Body, Change, Difference, Row, StoredEvent, Value, View, Write
+    from ...engine.ports import Appended, Body, Change, Difference, Row, StoredEvent, Value, View, Write
     from .connection import Durability
 
-_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
 _PAGE: Final = 256
 """Events read at once. Between two pages no transaction is open, so a slow reader holds up nothing."""
 
@@ -125,18 +127,18 @@ class SqliteStore(SqliteSubscribing):
 
     def _there(self) -> bool:
         try:
-            with self.path.open("rb") as file:
-                start = file.read(len(_MAGIC))
+            # Closing the file would drop all locks this process has on it: another one would delete the log in use.
+            found = self.path.stat()
         except FileNotFoundError:
             return False
-        except IsADirectoryError as error:
-            raise StoreUnavailable(f"{self.path} is a folder; name a file") from error
         except (OSError, ValueError) as error:
             raise _unopenable(self.path, error) from error
+        if S_ISDIR(found.st_mode):
+            raise StoreUnavailable(f"{self.path} is a folder; name a file")
         # SQLite would take a very short file for an empty database, and overwrite it.
-        if start not in {b"", _MAGIC}:
+        if 0 < found.st_size < _HEADER_BYTES:
             raise CorruptLog(f"{self.path}: the file is no SQLite database")
-        return start == _MAGIC
+        return found.st_size > 0
 
     def _check_none_lost(self, connection: sqlite3.Connection) -> None:
         lost = ", ".join(view.name for view in tables.lost(connection, self._views))
@@ -171,23 +173,7 @@ class SqliteStore(SqliteSubscribing):
         changes: Sequence[Change] = (),
     ) -> Appended:
         """Append all writes, bodies and view changes, or nothing; durable when it returns."""
-        validate(writes, key, content)
-        digest = content_digest(writes, content) if key is not None else b""
-        with self._writing(key) as connection, self._translated():
-            if key is not None:
-                known = log.known(connection, key)
-                if known is not None:
-                    return original(key, known[0], digest, known[1])
-            head = log.head(connection)
-            events = list(stored_events(writes, head, lambda stream: log.version(connection, stream)))
-            appended = Appended(head + 1, head + len(events))
-            log.insert(connection, events)
-            if key is not None:
-                log.insert_key(connection, key, digest, appended)
-            if bodies:
-                log.insert_bodies(connection, bodies)
-            tables.apply(connection, changes)
-            return appended
+        return self._checked_writer().append(requested(writes, key, content, bodies, changes))
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -201,8 +187,8 @@ class SqliteStore(SqliteSubscribing):
             self._checked_writer().empty_log()
             return log.erase_body(connection, digest)
 
-    def _writing(self, key: str | None = None) -> AbstractContextManager[sqlite3.Connection]:
-        return self._checked_writer().transaction(key)
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._checked_writer().transaction()
 
     def _checked_writer(self) -> Writer:
         if self._writer is None:
@@ -216,7 +202,9 @@ class SqliteStore(SqliteSubscribing):
     # ---- reading
 
     def settle(self, key: str) -> Appended | None:
-        """Tell whether the append of that key happened, reading afresh."""
+        """Tell whether the append of that key happened, reading afresh; from then on that stays so."""
+        if self._writer is not None:
+            self._writer.make_sure(key)
         with self._reading() as connection:
             known = log.known(connection, key)
         return None if known is None else known[1]
@@ -238,9 +226,19 @@ class SqliteStore(SqliteSubscribing):
 
     def read_stream(self, stream: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield a stream's events in order, those with a version above `after`."""
-        after, end = max(after, 0), self.version(stream)
-        events = self._events(log.BY_VERSION, (stream,), after, end, "version")
-        return log.dense(events, "version", after, end, stream)
+        after = max(after, 0)
+        with (
+            self._reading() as connection
+        ):  # most streams fit one page: then it is all that has to be asked for
+            page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
+            end = page[-1].version if 0 < len(page) < _PAGE else log.version(connection, stream)
+        first = map(checked, page)
+        rest = (
+            self._events(log.BY_VERSION, (stream,), page[-1].version, end, "version")
+            if len(page) == _PAGE
+            else ()
+        )
+        return log.dense(chain(first, rest), "version", after, end, stream)
 
     def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield all events in the order of positions, those above `after`."""
@@ -286,16 +284,15 @@ class SqliteStore(SqliteSubscribing):
             found: tuple[Any, ...] | None = connection.execute(sql, arguments).fetchone()
             return found
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Give this thread's own transaction, where one is open, else a connection nobody else reads from."""
         own = self._owned()
-        if own is None:
-            with self._readers.one() as connection:
-                yield connection
-        else:
-            with self._translated():
-                yield own
+        return self._readers.one() if own is None else self._reading_own(own)
+
+    @contextmanager
+    def _reading_own(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+        with self._translated():
+            yield connection
 
     def _owned(self) -> sqlite3.Connection | None:
         return None if self._writer is None else self._writer.owned()

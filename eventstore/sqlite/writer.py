@@ -1,4 +1,4 @@
-"""The one write connection of a store: transactions, what to do when they fail, and folding the write-ahead log."""
+"""The one write connection of a store: commits, what to do when they fail, and folding the write-ahead log."""
 
 from __future__ import annotations
 
@@ -10,20 +10,33 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from ...engine.errors import OutcomeUnknown, StoreBusy, StoreClosed, StoreError, StoreUnavailable
-from .connection import Identity, check_durable, is_full, open_writer, translated, translation
+from ...engine.errors import OutcomeUnknown, RefoldError, StoreClosed, StoreError, StoreUnavailable
+from ...engine.ports import Appended
+from ..grouping import Turns
+from . import appending
+from .connection import FOREIGN, Identity, check_durable, is_full, open_writer, translated, translation
 from .lock import FileLock
 from .waiting import Commits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
+    from ..grouping import Member
+    from ..request import Request
     from .connection import Durability
 
-_FOLD_AFTER: Final = 5_000
-"""Changed rows after which the write-ahead log is folded back into the file: some 20 MB of log."""
+    _Member: TypeAlias = Member[Request, Appended]
+
+_FOLD_AFTER: Final = 1_000
+"""Changed rows after which the write-ahead log is folded back into the file.
+
+They are few, so that the log is soon written over: a file that grows takes longer to reach the disk.
+"""
 _FOLD: Final = "PRAGMA wal_checkpoint(PASSIVE)"
+_TOUCH: Final = "PRAGMA user_version = 0"
+"""Writes the first page as it is."""
 _FOLD_AND_EMPTY: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
@@ -45,11 +58,12 @@ class Writer:
         self._wait = f"PRAGMA busy_timeout = {round(1000 * timeout_s)}"
         self._durability: Durability = durability
         self._log = structlog.wrap_logger(logging.getLogger("refold.store"))
-        self._threads = threading.Lock()
+        self._turns: Turns[Request, Appended] = Turns(self._commit_together, timeout_s=timeout_s)
         self._processes = FileLock(path.with_name(path.name + "-lock"), timeout_s=timeout_s)
         self._owner: int | None = None
         self._identity = Identity(path)
         self._folded = 0
+        self._sure = False
         self._must_empty = False
         self._closed = False
         self._connection: sqlite3.Connection | None = None
@@ -70,15 +84,65 @@ class Writer:
 
     def owned(self) -> sqlite3.Connection | None:
         """Return the connection if this thread is inside a transaction."""
-        return self._connection if self._owner == threading.get_ident() else None
+        owner = self._owner
+        return self._connection if owner is not None and owner == threading.get_ident() else None
+
+    def append(self, request: Request) -> Appended:
+        """Append, in one commit with whoever else is waiting; inside a transaction of this thread at its end."""
+        outer = self.owned()
+        if outer is None:
+            return self._turns.run(request)
+        with self._savepoint(outer), translated(self._path, self._timeout_s):
+            (outcome,) = appending.append(outer, [request])
+            if not isinstance(outcome, Appended):
+                raise outcome
+            return outcome
+
+    def _commit_together(self, members: Sequence[_Member]) -> None:
+        if self._closed:
+            raise StoreClosed
+        self._processes.acquire()
+        try:
+            if not self._committed(members):
+                for member in members:  # one of them is in the way of the others
+                    self._committed_alone(member)
+        finally:
+            self._processes.release()
+
+    def _committed(self, members: Sequence[_Member]) -> bool:
+        """Append in one commit; False where that failed for several of them, and none of it is stored."""
+        connection = self._begun()
+        try:
+            outcomes = appending.append(connection, [member.request for member in members])
+            self._commit(connection)
+        except OutcomeUnknown as error:
+            for member in members:
+                member.error = OutcomeUnknown(member.request.key)
+                member.error.__cause__ = error.__cause__
+            return True
+        except BaseException as error:
+            self._roll_back(connection)
+            if len(members) > 1 and isinstance(error, Exception):
+                return False
+            if isinstance(error, FOREIGN):
+                raise translation(error, self._path, self._timeout_s) from error
+            raise
+        for member, outcome in zip(members, outcomes, strict=True):
+            if isinstance(outcome, Appended):
+                member.result = outcome
+            else:
+                member.error = outcome
+        return True
+
+    def _committed_alone(self, member: _Member) -> None:
+        try:
+            self._committed([member])
+        except RefoldError as error:
+            member.error = error
 
     @contextmanager
-    def transaction(self, key: str | None = None) -> Iterator[sqlite3.Connection]:
-        """Commit what the block does, or undo it; inside a transaction of this thread, undo only the block.
-
-        Args:
-            key: what `OutcomeUnknown` names, should the commit be interrupted.
-        """
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit what the block does, or undo it; inside a transaction of this thread, undo only the block."""
         outer = self.owned()
         if outer is not None:
             with self._savepoint(outer):
@@ -95,13 +159,11 @@ class Writer:
                 raise
             finally:
                 self._owner = None
-            self._commit(connection, key)
+            self._commit(connection)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        if not self._threads.acquire(timeout=self._timeout_s):
-            raise StoreBusy(self._timeout_s)
-        try:
+        with self._turns.alone():
             if self._closed:
                 raise StoreClosed
             self._processes.acquire()
@@ -109,17 +171,42 @@ class Writer:
                 yield
             finally:
                 self._processes.release()
-        finally:
-            self._threads.release()
 
     def _begun(self) -> sqlite3.Connection:
-        with translated(self._path, self._timeout_s):
+        try:
             connection = self._current()
             if connection.in_transaction:  # an interrupt left it there
                 connection.execute("ROLLBACK")
             self._identity.check()
+            if not self._sure:
+                connection.execute(_FOLD).fetchone()
             connection.execute("BEGIN IMMEDIATE")
-            return connection
+            if not self._sure:
+                connection.execute(_TOUCH)
+        except FOREIGN as error:
+            self._roll_back(self._connection)
+            raise translation(error, self._path, self._timeout_s) from error
+        return connection
+
+    def make_sure(self, key: str) -> None:
+        """Let everything that can be read be on the disk, and nothing else come back, even after a power cut.
+
+        A process that ended in its commit leaves bytes in the write-ahead log that a later one may read and the disk
+        may not have; one whose commit failed leaves some that nobody reads until all connections are closed. So the
+        first transaction of a connection folds the one kind back, and overwrites the other.
+
+        Args:
+            key: what `OutcomeUnknown` names, should that be interrupted.
+
+        Raises:
+            StoreError: it cannot be made sure now.
+        """
+        if not self._sure and self.owned() is None:
+            try:
+                with self.transaction():
+                    pass
+            except OutcomeUnknown as error:
+                raise OutcomeUnknown(key) from error
 
     def _current(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -127,7 +214,7 @@ class Writer:
             self._folded = 0
         return self._connection
 
-    def _commit(self, connection: sqlite3.Connection, key: str | None) -> None:
+    def _commit(self, connection: sqlite3.Connection) -> None:
         try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -136,14 +223,16 @@ class Writer:
             # The mark that ends a commit is written last: where it did not fit, nothing was stored.
             if is_full(error):
                 raise translation(error, self._path, self._timeout_s) from error
-            raise OutcomeUnknown(key) from error
+            self._sure = False
+            raise OutcomeUnknown(None) from error
+        self._sure = True
         self.commits.tell()
         if self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER:
             self._fold(connection)
 
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
+    def _roll_back(self, connection: sqlite3.Connection | None) -> None:
         try:
-            if connection.in_transaction:
+            if connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
             self._discard()
@@ -231,15 +320,11 @@ class Writer:
         """
         if self.owned() is not None:
             raise StoreUnavailable("a batch of this thread is open; leave it before closing the store")
-        if not self._threads.acquire(timeout=self._timeout_s):
-            raise StoreBusy(self._timeout_s)
-        try:
+        with self._turns.alone():
             yield
             if not self._closed:
                 self._closed = True
                 self._close()
-        finally:
-            self._threads.release()
 
     def _close(self) -> None:
         try:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refold.engine.domain import masking
 from refold.engine.domain.masking import mask_cards, mask_text
 
 PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=300)
@@ -329,3 +330,24 @@ def test_the_largest_body_there_is_can_be_masked(unit):
 
 def test_all_cards_of_the_table_differ():
     assert all(one != other for one, other in pairwise(sorted(CARDS.values())))
+
+
+# ---- the glance that spares most texts a closer look
+
+
+@PROFILE
+@given(st.from_regex(re.compile(masking._CODE_NAMES, re.IGNORECASE), fullmatch=True), st.binary(max_size=20))
+def test_a_glance_overlooks_no_name_of_a_code(name, around):
+    assert masking._may_hold_codes(around + name + around)
+
+
+@PROFILE
+@given(st.from_regex(re.compile(masking._CHAIN)), st.binary(max_size=20))
+def test_a_glance_overlooks_no_chain_of_digits(chain, around):
+    assert masking._may_hold_cards(around + chain + around)
+
+
+def test_a_text_without_either_is_not_looked_at_closely(monkeypatch):
+    for name in ("_CODE_JSON", "_CODE_FORM", "_CODE_TEXT", "_CHAINS"):
+        monkeypatch.setattr(masking, name, None)
+    assert mask_cards(b'{"status":"success","amount":"12.34"}') == b'{"status":"success","amount":"12.34"}'

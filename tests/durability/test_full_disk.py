@@ -1,0 +1,39 @@
+"""A file system that is full, and one that is read-only: real ones."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SMALL_DISK = Path(__file__).with_name("small_disk.py")
+APART = ["unshare", "--map-root-user", "--mount"]
+
+
+@pytest.fixture
+def apart(tmp_path):
+    """Run a program where it may mount file systems that nobody else sees."""
+    mounts = [*APART, "mount", "-t", "tmpfs", "none", tmp_path]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run(mounts, stderr=subprocess.DEVNULL, check=False).returncode
+    ):
+        pytest.skip("this system lets nobody mount a small file system")
+    return lambda program: subprocess.run(
+        [*APART, sys.executable, program, tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_full_disk_stores_nothing_and_loses_nothing_and_a_read_only_one_is_read(apart):
+    done = apart(SMALL_DISK)
+    said = [line for line in done.stdout.splitlines() if "store.degraded" not in line]
+    assert said[1:] == ["goes on once there is room", "read-only", "read"], done.stdout
+    assert int(said[0].removeprefix("full after ")) > 5
+    assert "store.degraded" in done.stdout  # folding the write-ahead log found no room either
+    assert done.returncode == 0

@@ -9,6 +9,8 @@ from .domain.signals import Signal, State
 from .errors import RefoldError
 from .opening import open_configured
 from .service.contacted import Contacted
+from .service.delivering import Delivered
+from .service.effects import Effect, EffectKind
 from .service.facade import RefundEngine
 from .service.importing import IngestReport
 from .service.recording import Outcome, Receipt
@@ -21,6 +23,9 @@ __all__ = [
     "Attention",
     "Channel",
     "Contacted",
+    "Delivered",
+    "Effect",
+    "EffectKind",
     "Endpoint",
     "HistoryEntry",
     "IngestReport",

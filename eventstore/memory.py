@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.errors import InvalidInput, MessageNotFound, StoreClosed
-from ..engine.ports import Appended, Delete, Difference, StoredEvent
+from ..engine.ports import Appended, Progress, StoredEvent
 from .codec import checked, content_digest, original, stored_events, validate
+from .memory_views import changed, differences, store
+from .subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..engine.ports import Body, Change, Row, Value, View, Write
+    from ..engine.ports import Body, Change, DeadLetter, Difference, Row, Value, View, Write
+    from .memory_views import Table
 
-    Table = dict[tuple[Value, ...], tuple[Value, ...]]
-    Changed = dict[tuple[str, tuple[Value, ...]], tuple[Value, ...] | None]
+_STOP_LOOKED_AT_S: Final = 0.05
+"""Seconds after which a waiting thread looks whether it is to stop."""
 
 
 @dataclass
@@ -32,6 +37,9 @@ class _State:
     leases: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Token and end of each lease by its name."""
     last_token: int = 0
+    checkpoints: dict[str, int] = field(default_factory=dict)
+    letters: dict[str, dict[int, DeadLetter]] = field(default_factory=dict)
+    """Dead letters by subscription and position, in the order of positions."""
 
     def copy(self) -> _State:
         """Return a state that can change without this one changing."""
@@ -43,10 +51,12 @@ class _State:
             {name: table.copy() for name, table in self.views.items()},
             self.leases.copy(),
             self.last_token,
+            self.checkpoints.copy(),
+            {name: letters.copy() for name, letters in self.letters.items()},
         )
 
 
-class MemoryStore:
+class MemoryStore(Subscribing):
     """An `EventStore` in lists and dictionaries: one writer at a time, and readers that never wait for it."""
 
     views_stale = False
@@ -57,6 +67,8 @@ class MemoryStore:
         """Held for a whole append or batch."""
         self._lock = threading.RLock()
         """Held for the moment in which something is looked up or changed."""
+        self._changed = threading.Condition(self._lock)
+        """Told of everything that others can see."""
         self._state = _State()
         self._batch: tuple[int, _State] | None = None
         """The thread whose batch is open, and the copy it works on until the batch ends."""
@@ -82,7 +94,7 @@ class MemoryStore:
             head = len(state.events)
             versions = {write.stream: len(state.streams.get(write.stream, ())) for write in writes}
             events = list(map(StoredEvent._make, stored_events(writes, head, versions)))
-            rows = _changed(state.views, changes)
+            rows = changed(state.views, changes)
             kept = [(body.digest, body) for body in bodies]
             # All that can fail is done.
             appended = Appended(head + 1, head + len(events))
@@ -93,7 +105,8 @@ class MemoryStore:
                 state.keys[key] = (digest, appended)
             for name, body in kept:
                 state.bodies.setdefault(name, body)
-            _store(state.views, rows)
+            store(state.views, rows)
+            self._changed.notify_all()
             return appended
 
     @contextmanager
@@ -111,6 +124,7 @@ class MemoryStore:
                 _, state = self._batch
                 if outer is None:
                     self._state, self._batch = state, None
+                    self._changed.notify_all()
                 else:
                     self._batch = (outer[0], state)
 
@@ -208,12 +222,12 @@ class MemoryStore:
         with self._writers:
             new: dict[str, Table] = {view.name: {} for view in views}
             for change in changes:
-                _store(new, _changed(new, [change]))
+                store(new, changed(new, [change]))
             with self._open() as state:
                 found = [
                     difference
                     for view in views
-                    for difference in _differences(view, state.views.get(view.name, {}), new[view.name])
+                    for difference in differences(view, state.views.get(view.name, {}), new[view.name])
                 ]
                 state.views.update(new)
                 return found
@@ -236,6 +250,88 @@ class MemoryStore:
                 if held == token:
                     del state.leases[name]
 
+    # ---- subscriptions
+
+    def wait_for(
+        self,
+        position: int,
+        *,
+        subscription: str | None = None,
+        timeout_s: float | None = None,
+        stop: threading.Event | None = None,
+    ) -> bool:
+        """Wait until the head, or the checkpoint of a subscription, is at or above `position`."""
+        until = time.monotonic() + (inf if timeout_s is None else timeout_s)
+        with self._changed:
+            while True:
+                there = self.head() if subscription is None else self.checkpoint_of(subscription)
+                if there is not None and there >= position:
+                    return True
+                left_s = until - time.monotonic()
+                if left_s <= 0 or (stop is not None and stop.is_set()):
+                    return False
+                self._changed.wait(min(left_s, _STOP_LOOKED_AT_S))
+
+    def checkpoint_of(self, name: str) -> int | None:
+        """Return the checkpoint of a subscription; None where there is none of that name."""
+        with self._open() as state:
+            return state.checkpoints.get(name)
+
+    def advance(
+        self,
+        name: str,
+        *,
+        expected: int | None,
+        position: int,
+        changes: Sequence[Change] = (),
+        set_aside: Sequence[DeadLetter] = (),
+        resolved: Sequence[int] = (),
+        fence: int | None = None,
+    ) -> None:
+        """Move a checkpoint, apply view changes, and set events aside or settle them; all of it or nothing."""
+        with self._writers, self._open() as state:
+            actual = state.checkpoints.get(name)
+            check_move(name, expected, actual, position, len(state.events))
+            if fence is not None and fence not in [token for token, _ in state.leases.values()]:
+                raise taken_over(name, actual)
+            letters = state.letters.get(name, {}).copy()
+            for each in resolved:
+                if letters.pop(each, None) is None:
+                    raise settled(name, actual, each)
+            for letter in in_order(set_aside):
+                earlier = (at for at, each in letters.items() if each.event.stream == letter.event.stream)
+                if (
+                    not letter.attempts
+                    and min(earlier, default=letter.event.position) >= letter.event.position
+                ):
+                    raise nothing_ahead(name, actual, letter)
+                letters[letter.event.position] = letter
+            rows = changed(state.views, changes)
+            # All that can fail is done.
+            state.checkpoints[name] = position
+            state.letters[name] = dict(sorted(letters.items()))
+            store(state.views, rows)
+            self._changed.notify_all()
+
+    def dead_letters(self, name: str, *, stream: str | None = None, after: int = 0) -> Iterator[DeadLetter]:
+        """Yield what a subscription has set aside, of one stream or of all, in the order of positions."""
+        with self._open() as state:
+            letters = list(state.letters.get(name, {}).values())
+        return (
+            letter
+            for letter in letters
+            if letter.event.position > after and stream in {None, letter.event.stream}
+        )
+
+    def subscriptions(self) -> list[Progress]:
+        """Return how far every subscription is, by name."""
+        with self._open() as state:
+            head = len(state.events)
+            return [
+                Progress(name, checkpoint, head - checkpoint, len(state.letters.get(name, ())))
+                for name, checkpoint in sorted(state.checkpoints.items())
+            ]
+
     # ---- the rest
 
     def describe(self) -> Mapping[str, str]:
@@ -253,7 +349,9 @@ class MemoryStore:
 
     def close(self) -> None:
         """Refuse all further calls."""
-        self._closed = True
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     @contextmanager
     def _open(self) -> Iterator[_State]:
@@ -263,51 +361,3 @@ class MemoryStore:
                 raise StoreClosed
             own = self._batch is not None and self._batch[0] == threading.get_ident()
             yield self._batch[1] if self._batch is not None and own else self._state
-
-
-def _changed(views: Mapping[str, Table], changes: Iterable[Change]) -> Changed:
-    """Return the rows as the changes leave them, None where they are deleted; the views stay as they are."""
-    rows: Changed = {}
-    for change in changes:
-        view = change.view
-        if isinstance(change, Delete):
-            rows[view.name, change.key] = None
-            continue
-        named = dict(zip(view.names(), change.values, strict=True))
-        key = tuple(named[name] for name in view.key)
-        old = rows[view.name, key] if (view.name, key) in rows else views.get(view.name, {}).get(key)
-        rows[view.name, key] = change.values if old is None else _merged(view, old, change.values)
-    return rows
-
-
-def _store(views: dict[str, Table], rows: Changed) -> None:
-    for (name, key), values in rows.items():
-        table = views.setdefault(name, {})
-        if values is None:
-            table.pop(key, None)
-        else:
-            table[key] = values
-
-
-def _merged(view: View, old: tuple[Value, ...], new: tuple[Value, ...]) -> tuple[Value, ...]:
-    def one(sums: bool, before: Any, after: Any) -> Any:  # noqa: ANN401, FBT001 - a cell is str, int or None
-        if sums:
-            return (before or 0) + (after or 0)
-        return before if after is None else after
-
-    return tuple(
-        one(column.sums, before, after) for column, before, after in zip(view.columns, old, new, strict=True)
-    )
-
-
-def _differences(view: View, live: Table, rebuilt: Table) -> Iterator[Difference]:
-    names = view.names()
-    for key in sorted(live.keys() | rebuilt.keys(), key=str):
-        before, after = live.get(key), rebuilt.get(key)
-        if before != after:
-            yield Difference(
-                view.name,
-                key,
-                None if before is None else dict(zip(names, before, strict=True)),
-                None if after is None else dict(zip(names, after, strict=True)),
-            )

@@ -19,6 +19,7 @@ from . import (
     deciding,
     demo,
     doctor,
+    following,
     importing,
     reading,
     reference,
@@ -159,6 +160,7 @@ app.command("attention", cls=_Command)(deciding.attention)
 app.command("resolve", cls=_Command)(deciding.resolve)
 app.command("serve", cls=_Command)(serving.serve)
 app.command("replay", cls=_Command)(auditing.replay)
+app.command("subscriptions", cls=_Command)(following.subscriptions)
 app.command("diagram", cls=_Command)(reference.diagram)
 app.command("gateways", cls=_Command)(reference.gateways)
 app.command("simulate", cls=_Command)(simulating.simulate)

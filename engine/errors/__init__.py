@@ -21,6 +21,7 @@ RefoldError
 │   ├── TooSoon                  the gateway may not be contacted about the refund yet; it says when
 │   ├── ResendRefused            it may have been sent already, and sending it again is not safe
 │   ├── VersionConflict          another writer was first: read again and decide again
+│   ├── CheckpointConflict       another consumer of the subscription was first: go on from its checkpoint
 │   └── KeyReuse                 the idempotency key stands for other content
 ├── Unauthentic                  the message does not prove where it comes from: never appended
 │   ├── InvalidSignature
@@ -60,6 +61,7 @@ from .inputs import (
     UnusableLine,
 )
 from .refusals import (
+    CheckpointConflict,
     KeyReuse,
     MessageNotFound,
     NotFound,
@@ -88,6 +90,7 @@ from .stores import (
 )
 
 __all__ = [
+    "CheckpointConflict",
     "CorruptLog",
     "EventCorrupt",
     "EventMissing",

@@ -121,3 +121,17 @@ class KeyReuse(Refused):
         self.key = key
         self.stored = stored
         self.given = given
+
+
+class CheckpointConflict(Refused):
+    """Another consumer works on the subscription `name`; its checkpoint is at `actual`, and `expected` was expected.
+
+    `reason` says how that was noticed, where the two are equal.
+    """
+
+    def __init__(self, name: str, expected: int | None, actual: int | None, reason: str = "") -> None:
+        found = reason or f"its checkpoint is {actual}, expected {expected}"
+        super().__init__(
+            f"subscription {shown(name)}: {found}; another consumer is at it: read its checkpoint again"
+        )
+        self.name, self.expected, self.actual = name, expected, actual

@@ -20,6 +20,7 @@ from .store import (
     View,
     Write,
 )
+from .subscribing import DeadLetter, Filter, Handled, Handler, Progress, Subscription
 from .system import Clock, Entropy
 from .transport import Answer, NoAnswer, Transport
 
@@ -34,17 +35,23 @@ __all__ = [
     "Clock",
     "Code",
     "Column",
+    "DeadLetter",
     "Delete",
     "Difference",
     "Entropy",
     "EventStore",
+    "Filter",
     "Gateway",
+    "Handled",
+    "Handler",
     "NewEvent",
     "NoAnswer",
+    "Progress",
     "Row",
     "Schedule",
     "Stage",
     "StoredEvent",
+    "Subscription",
     "Transport",
     "Upsert",
     "Value",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
+from .subscribing import Subscribable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
@@ -125,7 +127,7 @@ class Difference(NamedTuple):
     rebuilt: Row | None
 
 
-class EventStore(Protocol):
+class EventStore(Subscribable, Protocol):
     """An append-only log with atomic appends over several streams, and the views computed from it.
 
     Raises, from every method: `StoreError` (nothing was stored, safe to repeat) and `CorruptLog`; no error of a

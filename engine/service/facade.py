@@ -16,6 +16,7 @@ from . import arguments
 from .building import Builder
 from .contacting import Contactor
 from .deciding import Decider
+from .delivering import Delivering
 from .durability import note_durability
 from .importing import Importer
 from .keeping import Keeper
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from .working import WorkReport
 
 
-class RefundEngine(Queries, AbstractContextManager["RefundEngine"]):
+class RefundEngine(Queries, Delivering, AbstractContextManager["RefundEngine"]):
     """A refund engine on one store; safe to share between threads. Use it as a context manager, or close it."""
 
     def __init__(

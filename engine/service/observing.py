@@ -14,7 +14,24 @@ from .noticing import named
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ..ports import Appended, Body, Change, Difference, EventStore, Row, StoredEvent, Value, View, Write
+    from ..ports import (
+        Appended,
+        Body,
+        Change,
+        Clock,
+        DeadLetter,
+        Difference,
+        EventStore,
+        Filter,
+        Progress,
+        Row,
+        StoredEvent,
+        Subscription,
+        Value,
+        View,
+        Write,
+    )
+    from ..ports.subscribing import Start
 
     AppendHook = Callable[["Append"], None]
     """Called with each append, once it is durable."""
@@ -155,6 +172,75 @@ class ObservedStore:
     def release(self, token: int) -> None:
         """End the lease of that token."""
         self._store.release(token)
+
+    def subscribe(
+        self,
+        name: str,
+        *,
+        clock: Clock,
+        start: Start = "beginning",
+        filter: Filter | None = None,  # noqa: A002 - the word of the field
+        attempts: int = 3,
+        backoff_s: float = 0.1,
+        chunk: int = 100,
+        lease_s: float = 30.0,
+    ) -> Subscription:
+        """Return the subscription of that name."""
+        return self._store.subscribe(
+            name,
+            clock=clock,
+            start=start,
+            filter=filter,
+            attempts=attempts,
+            backoff_s=backoff_s,
+            chunk=chunk,
+            lease_s=lease_s,
+        )
+
+    def subscriptions(self) -> list[Progress]:
+        """Return how far every subscription is."""
+        return self._store.subscriptions()
+
+    def wait_for(
+        self,
+        position: int,
+        *,
+        subscription: str | None = None,
+        timeout_s: float | None = None,
+        stop: threading.Event | None = None,
+    ) -> bool:
+        """Wait until the head, or a checkpoint, is at or above `position`."""
+        return self._store.wait_for(position, subscription=subscription, timeout_s=timeout_s, stop=stop)
+
+    def checkpoint_of(self, name: str) -> int | None:
+        """Return the checkpoint of a subscription."""
+        return self._store.checkpoint_of(name)
+
+    def advance(
+        self,
+        name: str,
+        *,
+        expected: int | None,
+        position: int,
+        changes: Sequence[Change] = (),
+        set_aside: Sequence[DeadLetter] = (),
+        resolved: Sequence[int] = (),
+        fence: int | None = None,
+    ) -> None:
+        """Move a checkpoint, with what belongs to it."""
+        self._store.advance(
+            name,
+            expected=expected,
+            position=position,
+            changes=changes,
+            set_aside=set_aside,
+            resolved=resolved,
+            fence=fence,
+        )
+
+    def dead_letters(self, name: str, *, stream: str | None = None, after: int = 0) -> Iterator[DeadLetter]:
+        """Yield what a subscription has set aside."""
+        return self._store.dead_letters(name, stream=stream, after=after)
 
     def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
         """Rebuild the views."""

@@ -20,12 +20,27 @@ from .store_appending import Appending, Bodies, Keys
 from .store_leases import Leases
 from .store_reading import Reading
 from .store_sharing import Batches, Sharing
+from .store_subscribing import Checkpoints, DeadLetters, Subscriptions, Waiting
 from .store_views import Rebuilding, Views
 
 __all__ = ["EventStoreContract"]
 
 
-class EventStoreContract(Appending, Keys, Bodies, Reading, Views, Rebuilding, Leases, Batches, Sharing):
+class EventStoreContract(
+    Appending,
+    Keys,
+    Bodies,
+    Reading,
+    Views,
+    Rebuilding,
+    Leases,
+    Checkpoints,
+    DeadLetters,
+    Waiting,
+    Subscriptions,
+    Batches,
+    Sharing,
+):
     """All that `refold.engine.ports.EventStore` promises; override `make_store`, and the capabilities that lack.
 
     Attributes:

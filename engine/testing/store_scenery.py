@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, TypeVar
 
@@ -31,6 +32,11 @@ UNICODE: Final = (
     '{"note":"\u00e9 e\u0301 \u6f22\u5b57 \u202eabc\u202c \U0001f600 \u200b \ufeff \u0007 \\u0000"}'
 )
 """JSON with twins in NFC and NFD, an RTL override, an astral character, invisible ones and an escaped NUL."""
+
+
+def nine_o_clock() -> datetime:
+    """Return a moment that does not move."""
+    return datetime(2026, 1, 2, 9, tzinfo=UTC)
 
 
 def event(data: str = "{}", *, type_: str = "refund.requested") -> NewEvent:

@@ -63,6 +63,29 @@ CREATE TABLE leases (
 );
 """
 
+_SUBSCRIPTIONS: Final = """
+CREATE TABLE subscriptions (
+    name TEXT PRIMARY KEY,
+    checkpoint INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE dead_letters (
+    name TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    stream TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    time TEXT NOT NULL,
+    data TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    error TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    set_aside_at TEXT NOT NULL,
+    PRIMARY KEY (name, position)
+);
+CREATE INDEX dead_letters_by_stream ON dead_letters (name, stream, position);
+"""
+
 
 @migrations()
 def m001_log(db: Database) -> None:
@@ -76,6 +99,13 @@ def m001_log(db: Database) -> None:
 def m002_leases(db: Database) -> None:
     """Create the leases of workers."""
     db.conn.execute(_LEASES)
+
+
+@migrations()
+def m003_subscriptions(db: Database) -> None:
+    """Create the checkpoints of subscriptions and what they have set aside."""
+    for statement in _statements(_SUBSCRIPTIONS):
+        db.conn.execute(statement)
 
 
 def _statements(script: str) -> list[str]:

@@ -24,6 +24,7 @@ from . import leases, log, schema
 from . import views as tables
 from .connection import check_setting, translated
 from .readers import Readers
+from .subscribing import SqliteSubscribing
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _unopenable(path: str | Path, error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"{os.fspath(path)!a} cannot be opened: {reason}")
 
 
-class SqliteStore:
+class SqliteStore(SqliteSubscribing):
     """An `EventStore` in one SQLite file.
 
     Commits wait for the disk (WAL, synchronous=FULL, read back whenever the file is opened for writing); writers take

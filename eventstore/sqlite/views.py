@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NEW: Final = "__new"
 """What the name of a table being rebuilt ends with."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
-_TAKEN: Final = frozenset({"bodies", "events", "keys", "views"})
+_TAKEN: Final = frozenset({"bodies", "dead_letters", "events", "keys", "leases", "subscriptions", "views"})
 _KEPT: Final = "SELECT name, definition FROM views"
 _TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
 _RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"

@@ -16,6 +16,7 @@ from ..grouping import Turns
 from . import appending
 from .connection import FOREIGN, Identity, check_durable, is_full, open_writer, translated, translation
 from .lock import FileLock
+from .waiting import Commits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,6 +52,7 @@ class Writer:
             timeout_s: how long a transaction waits for each of the other writers' locks.
             durability: "full" or "relaxed".
         """
+        self.commits = Commits()
         self._path = path
         self._timeout_s = timeout_s
         self._wait = f"PRAGMA busy_timeout = {round(1000 * timeout_s)}"
@@ -224,6 +226,7 @@ class Writer:
             self._sure = False
             raise OutcomeUnknown(None) from error
         self._sure = True
+        self.commits.tell()
         if self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER:
             self._fold(connection)
 

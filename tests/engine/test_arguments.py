@@ -51,6 +51,8 @@ def valid(engine):
     """Return each public method with arguments that it accepts."""
     message = Message(body=b"{}", received_at=datetime(2026, 11, 21, tzinfo=UTC))
     money = Money(1, "HKD")
+    stopped = Event()
+    stopped.set()
     return {
         engine.register_payment: {"gateway": "evonet", "payment_id": "p", "captured": money},
         engine.request: {
@@ -85,10 +87,27 @@ def valid(engine):
         },
         engine.payment: {"gateway": "evonet", "payment_id": "p"},
         engine.payments: {"over_refunded": False},
+        engine.deliver: {
+            "name": "ledger",
+            "handler": print,
+            "stop": stopped,
+            "once": True,
+            "start": "end",
+            "kinds": ["refund.state_changed"],
+            "attempts": 1,
+            "backoff_s": 0,
+            "lease_s": 60,
+        },
+        engine.redeliver: {
+            "name": "ledger",
+            "handler": print,
+            "stop": stopped,
+            "kinds": ["refund.state_changed"],
+        },
     }
 
 
-NO_ARGUMENTS = {"close", "mark_overdue", "needing_attention", "inbox", "replay"}
+NO_ARGUMENTS = {"close", "mark_overdue", "needing_attention", "inbox", "replay", "subscriptions"}
 
 
 def test_every_public_method_is_among_those_tried(memory_engine):

@@ -257,7 +257,7 @@ def test_a_file_of_a_newer_refold_is_refused_and_not_touched(path, open_store, r
     for options in ({}, {"read_only": True}, {"create": False}):
         with pytest.raises(SchemaTooNew) as caught:
             open_store(**options)
-        assert (caught.value.found, caught.value.known) == (3, 2)
+        assert (caught.value.found, caught.value.known) == (4, 3)
     assert path.read_bytes() == before
 
 
@@ -861,7 +861,7 @@ def test_the_migrations_are_written_down(store, raw):
             "SELECT name FROM _sqlite_migrations WHERE migration_set = 'refold'"
         ).fetchall()
         assert schema.is_current(connection)
-    assert names == [("m001_log",), ("m002_leases",)]
+    assert names == [("m001_log",), ("m002_leases",), ("m003_subscriptions",)]
 
 
 def test_a_file_from_before_the_leases_is_brought_up_to_date(open_store, append, raw):

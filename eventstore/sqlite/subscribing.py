@@ -1,0 +1,152 @@
+"""The checkpoints and dead letters of subscriptions, and waiting for what they wait for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ...engine.errors import CorruptLog
+from ...engine.ports import DeadLetter, Progress, StoredEvent
+from ..subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
+from . import log
+from . import views as tables
+from .waiting import Commits, wait_until
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from threading import Event
+
+    from ...engine.ports import Change
+    from .readers import Readers
+    from .writer import Writer
+
+_CHECKPOINT: Final = "SELECT checkpoint FROM subscriptions WHERE name = ?"
+_MOVE: Final = "INSERT OR REPLACE INTO subscriptions (name, checkpoint) VALUES (?, ?)"
+_HOLDS: Final = "SELECT 1 FROM leases WHERE token = ?"
+_SETTLE: Final = "DELETE FROM dead_letters WHERE name = ? AND position = ?"
+_IS_BEHIND: Final = "SELECT 1 FROM dead_letters WHERE name = ? AND stream = ? AND position < ? LIMIT 1"
+_SET_ASIDE: Final = (
+    "INSERT OR REPLACE INTO dead_letters"
+    " (name, position, stream, version, type, time, data, digest, error, reason, attempts, set_aside_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_COLUMNS: Final = (
+    "SELECT position, stream, version, type, time, data, digest, error, reason, attempts, set_aside_at"
+    " FROM dead_letters WHERE name = ? AND position > ?"
+)
+_LETTERS: Final = _COLUMNS + " ORDER BY position LIMIT ?"
+_OF_STREAM: Final = _COLUMNS + " AND stream = ? ORDER BY position LIMIT ?"
+_FIELDS: Final = len(StoredEvent._fields)
+_PAGE: Final = 32
+_IS_THERE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'subscriptions'"
+_ALL: Final = (
+    "SELECT name, checkpoint, (SELECT count(*) FROM dead_letters WHERE dead_letters.name = subscriptions.name)"
+    " FROM subscriptions ORDER BY name"
+)
+
+
+class SqliteSubscribing(Subscribing):
+    """The part of the SQLite store that subscriptions are made of."""
+
+    _readers: Readers
+    _writer: Writer | None
+
+    if TYPE_CHECKING:
+
+        def head(self) -> int: ...  # noqa: D102 - the store's own
+        def _writing(self) -> AbstractContextManager[sqlite3.Connection]: ...
+        def _reading(self) -> AbstractContextManager[sqlite3.Connection]: ...
+        def _translated(self) -> AbstractContextManager[None]: ...
+
+    def wait_for(
+        self,
+        position: int,
+        *,
+        subscription: str | None = None,
+        timeout_s: float | None = None,
+        stop: Event | None = None,
+    ) -> bool:
+        """Wait until the head, or the checkpoint of a subscription, is at or above `position`."""
+
+        def reached() -> bool:
+            there = self.head() if subscription is None else self.checkpoint_of(subscription)
+            return there is not None and there >= position
+
+        if reached():
+            return True
+        commits = Commits() if self._writer is None else self._writer.commits
+        with self._readers.one() as connection:
+            return wait_until(reached, connection, commits, timeout_s=timeout_s, stop=stop)
+
+    def checkpoint_of(self, name: str) -> int | None:
+        """Return the checkpoint of a subscription; None where there is none of that name."""
+        with self._reading() as connection:
+            return _checkpoint(connection, name)
+
+    def advance(
+        self,
+        name: str,
+        *,
+        expected: int | None,
+        position: int,
+        changes: Sequence[Change] = (),
+        set_aside: Sequence[DeadLetter] = (),
+        resolved: Sequence[int] = (),
+        fence: int | None = None,
+    ) -> None:
+        """Move a checkpoint, apply view changes, and set events aside or settle them; all of it or nothing."""
+        with self._writing() as connection, self._translated():
+            actual = _checkpoint(connection, name)
+            check_move(name, expected, actual, position, log.head(connection))
+            if fence is not None and connection.execute(_HOLDS, (fence,)).fetchone() is None:
+                raise taken_over(name, actual)
+            for each in resolved:
+                if not connection.execute(_SETTLE, (name, each)).rowcount:
+                    raise settled(name, actual, each)
+            for letter in in_order(set_aside):
+                event = letter.event
+                behind = (name, event.stream, event.position)
+                if not letter.attempts and connection.execute(_IS_BEHIND, behind).fetchone() is None:
+                    raise nothing_ahead(name, actual, letter)
+                connection.execute(_SET_ASIDE, (name, *event, *letter[1:]))
+            tables.apply(connection, changes)
+            connection.execute(_MOVE, (name, position))
+
+    def dead_letters(self, name: str, *, stream: str | None = None, after: int = 0) -> Iterator[DeadLetter]:
+        """Yield what a subscription has set aside, of one stream or of all, in the order of positions."""
+        self._readers.check_open()
+        return self._dead_letters(name, stream, after)
+
+    def _dead_letters(self, name: str, stream: str | None, after: int) -> Iterator[DeadLetter]:
+        while True:
+            with self._reading() as connection:
+                page = (
+                    connection.execute(_LETTERS, (name, after, _PAGE))
+                    if stream is None
+                    else connection.execute(_OF_STREAM, (name, after, stream, _PAGE))
+                ).fetchall()
+            for values in page:
+                letter = DeadLetter(StoredEvent._make(values[:_FIELDS]), *values[_FIELDS:])
+                after = letter.event.position
+                yield letter
+            if len(page) < _PAGE:
+                return
+
+    def subscriptions(self) -> list[Progress]:
+        """Return how far every subscription is, by name."""
+        head = self.head()
+        with self._reading() as connection:
+            # A file that an older refold has written, opened for reading only, has no such table yet.
+            there = connection.execute(_IS_THERE).fetchone() is not None
+            found = connection.execute(_ALL).fetchall() if there else []
+        return [Progress(name, at, max(head - at, 0), letters) for name, at, letters in found]
+
+
+def _checkpoint(connection: sqlite3.Connection, name: str) -> int | None:
+    found = connection.execute(_CHECKPOINT, (name,)).fetchone()
+    if found is None:
+        return None
+    if not isinstance(found[0], int):
+        raise CorruptLog(f"the checkpoint of a subscription is damaged: {found[0]!r}")
+    return found[0]

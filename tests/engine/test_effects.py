@@ -1,0 +1,481 @@
+"""Effects: what other systems are told of a refund, how often, under which key, and as which CloudEvent."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from refold.adapters import Evonet, SigningKey
+from refold.engine import Delivered, EffectKind, State
+from refold.engine.domain.evidence import Evidence
+from refold.engine.domain.signals import Signal
+from refold.engine.errors import CheckpointConflict, InvalidInput, StoreBusy
+from refold.engine.ports import Progress
+from refold.eventstore import subscription
+
+DELIVERER = Path(__file__).with_name("deliverer.py")
+LONG_S = 60
+
+
+@pytest.fixture
+def deliver():
+    """Deliver everything that is there, and return it as (refund, state before, state since)."""
+
+    def delivered(engine, name="ledger", **options):
+        got = []
+        options = {"start": "beginning", "once": True, "backoff_s": 0} | options
+        engine.deliver(name, got.append, **options)
+        return got
+
+    return delivered
+
+
+@pytest.fixture
+def moves(deliver):
+    return lambda engine, **options: [
+        (each.refund_id, each.previous_state, each.state) for each in deliver(engine, **options)
+    ]
+
+
+@pytest.fixture
+def reversing(wire):
+    """An adapter of a gateway that takes a success back, with words of its own."""
+
+    class Reversing(Evonet):
+        name = "reversing"
+
+        def read_poll(self, message):
+            signal = Signal(json.loads(message.body)["signal"])
+            return Evidence(signal=signal, code=f"signal={signal}", refund_id="r-1")
+
+        read_response = read_webhook = read_poll
+
+    return Reversing(keys=[SigningKey("net-1", wire.secrets["evonet"])])
+
+
+@pytest.fixture
+def told(engine, ask, wire):
+    """An engine whose refund r-1 was pending and then succeeded, and whose r-2 was refused."""
+    ask(engine)
+    ask(engine, "r-2", payment="p-2")
+    engine.record("evonet", "api_response", wire.says("evonet", "r-1", "pending"))
+    engine.record("evonet", "poll", wire.says("evonet", "r-2", "failed", payment="p-2"))
+    engine.receive_webhook("evonet", *wire.webhook("evonet", "r-1", "success", number="g-1"))
+    return engine
+
+
+# ---- what is delivered
+
+
+def test_each_change_of_state_is_one_effect_in_the_order_of_the_log(told, moves):
+    assert moves(told) == [
+        ("r-1", None, State.CREATED),
+        ("r-2", None, State.CREATED),
+        ("r-1", State.CREATED, State.RECEIVED),
+        ("r-2", State.CREATED, State.FAILED),
+        ("r-1", State.RECEIVED, State.SUCCESS),
+    ]
+
+
+def test_an_effect_says_what_happened_and_what_the_refund_is_since(told, deliver, hkd):
+    effect = deliver(told)[-1]
+    entry = told.history("r-1")[-1]
+    assert effect.kind is EffectKind.STATE_CHANGED
+    assert (effect.refund_id, effect.gateway, effect.payment_id) == ("r-1", "evonet", "p-1")
+    assert (effect.amount, effect.gateway_refund_id) == (hkd(6000), "g-1")
+    assert (effect.attention, effect.raised, effect.cleared) == ((), (), ())
+    assert (effect.position, effect.version, effect.time) == (entry.position, entry.version, entry.time)
+    assert effect.cause == entry.type == "evidence.success"
+
+
+def test_what_was_delivered_is_not_delivered_again(told, deliver):
+    assert len(deliver(told)) == 5
+    assert deliver(told) == []
+
+
+def test_a_new_name_begins_with_what_happens_from_then_on(told, moves, ask):
+    assert moves(told, start="end") == []
+    ask(told, "r-3", payment="p-3")
+    assert moves(told, start="end") == [("r-3", None, State.CREATED)]
+
+
+def test_replays_and_looks_into_the_past_deliver_nothing(told, deliver):
+    """Neither to those who are told already, nor to those who are not."""
+    assert len(deliver(told)) == 5
+    late = deliver(told, name="late", start="end")
+    assert told.replay().agrees
+    told.refund("r-1", as_of=2)
+    told.history("r-1")
+    assert deliver(told) + deliver(told, name="late") + late == []
+    assert [each.lag for each in told.subscriptions()] == [0, 0]
+
+
+def test_a_webhook_that_comes_twice_has_one_effect(engine, ask, wire, moves):
+    """CASES 15."""
+    ask(engine)
+    moves(engine)
+    hook = wire.webhook("evonet", "r-1", "success")
+    assert [engine.receive_webhook("evonet", *hook).result for _ in range(3)] == [
+        "accepted",
+        "duplicate",
+        "duplicate",
+    ]
+    later = wire.says("evonet", "r-1", "success", at_s=60)
+    engine.record("evonet", "poll", later)
+    assert moves(engine) == [("r-1", State.CREATED, State.SUCCESS)]
+
+
+def test_a_success_that_is_taken_back_has_its_effect_once(open_engine, wire, reversing, ask, moves):
+    """CASES 25."""
+    engine = open_engine(gateways=[reversing])
+    ask(engine, gateway="reversing")
+    engine.record("reversing", "poll", wire.message({"signal": "success"}))
+    moves(engine)
+    for at_s in (0, 0, 60):
+        engine.record("reversing", "poll", wire.message({"signal": "reversed"}, at_s=5 * 86400 + at_s))
+    assert moves(engine) == [("r-1", State.SUCCESS, State.FAILED)]
+
+
+def test_changes_of_attention_are_effects_of_their_own_for_those_who_ask(engine, ask, wire, deliver):
+    ask(engine)
+    engine.record("evonet", "poll", wire.says("evonet", "r-1", "a new word"))
+    engine.resolve("r-1", "failed", actor="ann", reason="by telephone 4111111111111111")
+    got = deliver(engine, kinds=["refund.attention_changed"])
+    assert [(each.kind, each.attention, each.raised, each.cleared) for each in got] == [
+        (EffectKind.ATTENTION_CHANGED, ("unrecognised",), ("unrecognised",), ()),
+        (EffectKind.ATTENTION_CHANGED, (), (), ("unrecognised",)),
+    ]
+    both = deliver(engine, name="both", kinds=EffectKind)
+    assert [each.kind.value.rpartition(".")[2] for each in both] == [
+        "state_changed",
+        "attention_changed",
+        "state_changed",
+        "attention_changed",
+    ]
+    assert len({each.key for each in both}) == 4
+    assert len(deliver(engine, name="states")) == 2
+
+
+def test_effects_are_those_of_the_history(told, deliver):
+    """An effect for each step of the timeline that changes the state, and none for others."""
+    for refund_id in ("r-1", "r-2"):
+        states = [None, *(entry.state for entry in told.history(refund_id))]
+        steps = [step for step in pairwise(states) if step[0] is not step[1]]
+        got = deliver(told, name=f"for-{refund_id}")
+        assert [(each.previous_state, each.state) for each in got if each.refund_id == refund_id] == steps
+
+
+def test_more_refunds_than_are_remembered_are_folded_from_the_log(monkeypatch, told, moves):
+    from refold.engine.service import effects
+
+    expected = moves(told)
+    monkeypatch.setattr(effects, "_REMEMBERED", 0)
+    assert moves(told, name="forgetful") == expected
+
+
+# ---- the key
+
+
+def test_the_key_is_the_same_in_every_subscription_and_every_engine(told, open_engine, deliver):
+    keys = [each.key for each in deliver(told)]
+    assert [each.key for each in deliver(told, name="mail")] == keys
+    assert len(set(keys)) == 5
+    assert all(re.fullmatch("[0-9a-f]{64}", key) for key in keys)
+
+
+def test_the_key_is_the_same_in_a_copy_of_the_log_whatever_the_positions(told, open_memory, ask, deliver):
+    from refold.engine.ports import NewEvent, Write
+
+    copy = open_memory()
+    ask(copy, "r-0", payment="p-0")
+    for event in told.store.read_category("refund"):
+        copy.store.append(Write(event.stream, None, [NewEvent(event.type, event.time, event.data)]))
+    copied = {each.key: each.position for each in deliver(copy)}
+    original = {each.key: each.position for each in deliver(told)}
+    assert original.keys() < copied.keys()
+    assert [copied[key] for key in original] != list(original.values())
+
+
+def test_an_effect_is_given_again_under_its_key_until_the_handler_has_it(told, deliver):
+    got = []
+
+    def handle(effect):
+        got.append(effect)
+        if len(got) < 3:
+            raise ValueError
+
+    assert told.deliver("ledger", handle, once=True, start="beginning", backoff_s=0) == Delivered(5, 0)
+    assert len({effect.key for effect in got[:3]}) == 1
+    assert got[0] == got[1] == got[2]
+
+
+# ---- what fails
+
+
+def test_a_refund_whose_effect_fails_is_set_aside_and_others_go_on(told, moves):
+    got = []
+
+    def handle(effect):
+        if effect.refund_id == "r-1":
+            raise ConnectionError("https://user:password@ledger.example")
+        got.append(effect.refund_id)
+
+    done = told.deliver("ledger", handle, once=True, start="beginning", attempts=2, backoff_s=0)
+    assert (got, done) == (["r-2", "r-2"], Delivered(2, 3))
+    assert told.subscriptions() == [Progress("ledger", told.store.head(), 0, 3)]
+    letters = list(told.store.dead_letters("ledger"))
+    assert [(letter.error, letter.attempts) for letter in letters] == [
+        ("ConnectionError", 2),
+        ("", 0),
+        ("", 0),
+    ]
+    assert "password" not in str(letters)
+    assert moves(told) == []
+    again = []
+    assert told.redeliver("ledger", again.append) == Delivered(3, 0)
+    assert [effect.state for effect in again] == [State.CREATED, State.RECEIVED, State.SUCCESS]
+    assert told.redeliver("ledger", again.append) == Delivered(0, 0)
+
+
+def test_a_refund_that_fails_again_stays_set_aside(told):
+    def fail(_):
+        raise ValueError
+
+    told.deliver("ledger", fail, once=True, start="beginning", attempts=1)
+    assert told.redeliver("ledger", fail) == Delivered(0, 2)
+
+    def busy(_):
+        with pytest.raises(CheckpointConflict):
+            told.redeliver("ledger", fail)
+
+    assert told.redeliver("ledger", busy) == Delivered(5, 0)
+
+
+def test_a_store_that_is_busy_makes_no_dead_letter(told):
+    def busy(_):
+        raise StoreBusy(1)
+
+    with pytest.raises(StoreBusy):
+        told.deliver("ledger", busy, once=True, start="beginning", attempts=1)
+    assert told.subscriptions() == [Progress("ledger", 0, told.store.head(), 0)]
+
+
+def test_an_event_that_no_model_reads_sets_its_refund_aside_and_others_go_on(told, moves):
+    """CASES A19."""
+    from refold.engine.ports import NewEvent, Write
+
+    told.store.append(Write("refund-r-2", None, [NewEvent("evidence.newer", "2026-01-01T00:00:00Z", "{}")]))
+    told.resolve("r-1", "failed", actor="ann", reason="by telephone")
+    assert [refund_id for refund_id, _, _ in moves(told, attempts=2)][-1] == "r-1"
+    (letter,) = told.store.dead_letters("ledger")
+    assert (letter.event.type, letter.error, letter.attempts) == ("evidence.newer", "EventUnreadable", 2)
+
+
+# ---- live, in threads and processes
+
+
+def test_effects_are_delivered_as_they_happen_until_it_is_told_to_stop(engine, ask):
+    stop, got, came = threading.Event(), [], threading.Semaphore(0)
+
+    def handle(effect):
+        got.append(effect.refund_id)
+        came.release()
+
+    thread = threading.Thread(
+        target=engine.deliver, args=("ledger", handle), kwargs={"stop": stop, "start": "beginning"}
+    )
+    thread.start()
+    for number in range(5):
+        ask(engine, f"r-{number}", payment=f"p-{number}")
+        assert came.acquire(timeout=LONG_S)
+    stop.set()
+    thread.join(LONG_S)
+    assert not thread.is_alive()
+    assert got == [f"r-{number}" for number in range(5)]
+
+
+def test_of_two_who_deliver_under_one_name_one_does(monkeypatch, told, deliver, clock):
+    monkeypatch.setattr(subscription, "_PAUSE_S", 0.001)
+    other = []
+
+    def stalls(effect):
+        if effect.refund_id == "r-2" and not other:
+            clock.tick(minutes=2)
+            other.extend(deliver(told))
+
+    told.deliver("ledger", stalls, once=True, start="beginning")
+    assert [effect.refund_id for effect in other] == ["r-2", "r-1", "r-2", "r-1"]
+
+
+def test_a_process_killed_in_its_handler_repeats_that_effect_alone_and_under_its_key(
+    tmp_path, open_at, ask, wire, clock
+):
+    url = f"sqlite:///{tmp_path / 'refunds.db'}"
+    engine = open_at(url)
+    for number in range(4):
+        ask(engine, f"r-{number}", payment=f"p-{number}")
+    done = subprocess.run(
+        [sys.executable, DELIVERER, url, "3"], capture_output=True, text=True, check=False, timeout=LONG_S
+    )
+    assert done.returncode == -signal.SIGKILL
+    before = done.stdout.split()
+    clock.now = datetime.now(UTC) + timedelta(hours=1)
+    again = []
+    engine.deliver("ledger", lambda effect: again.append(effect.key), once=True)
+    assert len(before) == 3
+    assert again[0] == before[2]
+    assert len(set(before + again)) == len(before + again) - 1 == 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "a b"},
+        {"handler": None},
+        {"kinds": ["refund.paid"]},
+        {"kinds": None},
+        {"kinds": []},
+        {"attempts": 0},
+        {"stop": 1},
+        {"once": 1},
+    ],
+    ids=str,
+)
+def test_an_argument_that_cannot_be_is_refused_and_nothing_begins(told, options):
+    given = {"name": "ledger", "handler": print, "once": True} | options
+    with pytest.raises(InvalidInput):
+        told.deliver(given.pop("name"), given.pop("handler"), **given)
+    assert told.subscriptions() == []
+
+
+def test_nothing_is_delivered_again_under_a_name_that_is_none(told):
+    with pytest.raises(InvalidInput, match="no subscription 'ledgre'"):
+        told.redeliver("ledgre", print)
+    assert told.subscriptions() == []
+
+
+# ---- CloudEvents 1.0.2, https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/cloudevents.json
+
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+URI_REFERENCE = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%-]+")
+REQUIRED = ("id", "source", "specversion", "type")
+ATTRIBUTES = {
+    "id": lambda value: isinstance(value, str) and value,
+    "source": lambda value: isinstance(value, str) and URI_REFERENCE.fullmatch(value),
+    "specversion": lambda value: value == "1.0",
+    "type": lambda value: isinstance(value, str) and re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", value),
+    "datacontenttype": lambda value: isinstance(value, str) and re.fullmatch(r"[a-z]+/[a-z+.-]+", value),
+    "subject": lambda value: isinstance(value, str) and value,
+    "time": lambda value: isinstance(value, str) and RFC_3339.fullmatch(value),
+    "data": lambda value: isinstance(value, dict),
+}
+
+
+def violations(event):
+    """Return what a CloudEvent in the JSON format must not be; extension names are lower-case letters and digits."""
+    found = [f"no {name}" for name in REQUIRED if name not in event]
+    for name, value in event.items():
+        if name not in ATTRIBUTES:
+            fine = re.fullmatch("[a-z0-9]{1,20}", name) and isinstance(value, bool | int | str)
+        else:
+            fine = ATTRIBUTES[name](value)
+        found += [] if fine else [f"{name}: {value}"]
+    return found
+
+
+def test_an_effect_is_a_cloudevent(told, deliver):
+    for effect in deliver(told, kinds=EffectKind):
+        event = json.loads(effect.to_json())
+        assert violations(event) == []
+        assert event == effect.to_cloudevent()
+        assert (event["id"], event["subject"]) == (effect.key, effect.refund_id)
+        assert datetime.fromisoformat(event["time"]) == effect.time
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": ""},
+        {"source": "a b"},
+        {"specversion": "1.0.2"},
+        {"type": "Refund"},
+        {"time": "2026-01-02 03:04"},
+        {"time": None},
+        {"refund_id": "r-1"},
+    ],
+    ids=str,
+)
+def test_what_is_no_cloudevent_is_noticed(told, deliver, changes):
+    event = deliver(told)[0].to_cloudevent()
+    assert len(violations(event | changes)) == 1
+    for name in REQUIRED:
+        assert violations({key: value for key, value in event.items() if key != name}) == [f"no {name}"]
+
+
+def test_the_names_that_receivers_depend_on_do_not_change(told, deliver):
+    event = deliver(told)[-1].to_cloudevent(source="https://pay.example/refunds")
+    key, time = event.pop("id"), event.pop("time")
+    assert key
+    assert time
+    assert event == {
+        "specversion": "1.0",
+        "source": "https://pay.example/refunds",
+        "type": "refold.refund.state_changed",
+        "subject": "r-1",
+        "datacontenttype": "application/json",
+        "data": {
+            "refund_id": "r-1",
+            "gateway": "evonet",
+            "payment_id": "p-1",
+            "gateway_refund_id": "g-1",
+            "amount": {"minor": 6000, "currency": "HKD"},
+            "state": "success",
+            "previous_state": "received",
+            "attention": [],
+            "raised": [],
+            "cleared": [],
+            "position": told.store.head(),
+            "version": 3,
+            "cause": "evidence.success",
+        },
+    }
+    assert [str(kind) for kind in EffectKind] == ["refund.state_changed", "refund.attention_changed"]
+
+
+def test_the_key_of_a_known_event_does_not_change():
+    """A receiver that has seen the key must know it again after every upgrade."""
+    from refold.engine.ports import StoredEvent
+    from refold.engine.service.effects import Effects
+    from refold.eventstore import MemoryStore
+
+    data = (
+        '{"v":1,"gateway":"evonet","refund_id":"r-1","payment_id":"p-1","amount_minor":100,"currency":"HKD"}'
+    )
+    event = StoredEvent(7, "refund-r-1", 1, "refund.requested", "2026-01-02T03:04:05.000006Z", data, b"")
+    (effect,) = Effects(MemoryStore()).of(event)
+    assert effect.key == "3487e4a7185e1df72cab72019d9f518d57c05a5d0d572d4336c4f82c67006155"
+
+
+def test_no_message_no_card_number_and_no_note_goes_out(engine, ask, wire, deliver):
+    ask(engine, reason="note-canary 4111111111111111")
+    body = wire.answer("evonet", "r-1", "success") | {"canary": "body-canary", "pan": "4111111111111111"}
+    engine.record("evonet", "poll", wire.message(body, http_status=200))
+    engine.resolve("r-1", "failed", actor="ann", reason="reason-canary 4111111111111111")
+    out = "".join(effect.to_json() + repr(effect) for effect in deliver(engine, kinds=EffectKind))
+    assert "r-1" in out
+    for canary in ("canary", "411111", "ann", "said"):
+        assert canary not in out
+
+
+def test_time_is_when_the_fact_reached_us(engine, ask, wire, clock, deliver):
+    ask(engine)
+    engine.record("evonet", "poll", wire.says("evonet", "r-1", "success", at_s=90))
+    clock.tick(days=1)
+    assert deliver(engine)[-1].time == clock.now - timedelta(days=1) + timedelta(seconds=90)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -73,11 +74,17 @@ def form_fields(gateway: str, raw: bytes) -> dict[str, Any]:
 
 def member(document: object, path: str) -> object:
     """Return what stands at a dotted path, None where a step is missing or no object."""
-    for step in path.split("."):
+    for step in _steps(path):
         if not isinstance(document, dict):
             return None
         document = document.get(step)
     return document
+
+
+@lru_cache(maxsize=512)
+def _steps(path: str) -> tuple[str, ...]:
+    """Split a path; the adapters have few, and ask for them in every message."""
+    return tuple(path.split("."))
 
 
 def text(document: object, path: str) -> str | None:

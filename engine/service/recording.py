@@ -113,7 +113,7 @@ class Recorder:
         """
         try:
             evidence = self._evidence(gateway, channel, message)
-            if evidence.payment_id is None:
+            if payment_id is not None and evidence.payment_id is None:
                 evidence = replace(evidence, payment_id=payment_id)
             fact = self._fact(gateway, channel, message, verification, evidence, refund_id=refund_id)
             return retried(lambda: self._record(gateway, refund_id, fact))
@@ -159,9 +159,9 @@ class Recorder:
             if channel is Channel.WEBHOOK:
                 raise
             evidence = Evidence(signal=Signal.UNCERTAIN, code=error.code, answered=False)
-        return replace(
-            evidence, detail=self._keeper.text(evidence.detail), code=self._keeper.text(evidence.code)
-        )
+        said = (evidence.detail, evidence.code)
+        detail, code = kept = self._keeper.texts(*said)
+        return evidence if kept == said else replace(evidence, detail=detail, code=code)
 
     def _read(
         self, gateway: Gateway, channel: Channel, reader: Callable[[Message], _Read], message: Message

@@ -1,5 +1,6 @@
 """Any life of a refund, step by step beside a model that keeps nothing but sets of words."""
 
+from functools import reduce
 from types import SimpleNamespace
 
 import pytest
@@ -100,10 +101,12 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self):
         events = [from_wire(event.wire, to_wire(event)) for event in self.told.events]
-        replayed = fold(
+        history = [
             Recorded(index, index, self.told.refund.updated_at, event)
             for index, event in enumerate(events, start=1)
-        )
+        ]
+        replayed = fold(history)
+        assert replayed == reduce(evolve, history, None)
         assert self.tools.shown(replayed) == self.tools.shown(self.told.refund)
         assert replayed.version == len(events)
 
@@ -129,6 +132,8 @@ def test_folding_from_a_snapshot_is_folding_from_the_start(story):
     for signal in ("pending", "closed", "failed"):
         told.evidence(signal)
     history = [Recorded(n, n, told.now, event) for n, event in enumerate(told.events, start=1)]
-    assert fold(history[2:], fold(history[:2])) == fold(history)
+    snapshot, again = fold(history[:2]), fold(history[:2])
+    assert fold(history[2:], snapshot) == fold(history)
+    assert snapshot == again
     assert fold([]) is None
     assert evolve(fold(history[:3]), history[3]) == fold(history)

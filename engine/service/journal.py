@@ -44,15 +44,13 @@ def inbox_stream(gateway: str) -> str:
 
 def decoded(stored: Iterable[StoredEvent]) -> Iterator[Recorded]:
     """Yield stored events as the fold reads them. Raises `CorruptLog`."""
-    for event in stored:
+    for position, _, version, wire, time, data, _ in stored:
         try:
-            recorded = Recorded(
-                event.position, event.version, time_of(event.time), from_wire(event.type, event.data)
-            )
+            recorded = Recorded(position, version, time_of(time), from_wire(wire, data))
         except CorruptLog:
             raise
         except Exception as error:
-            raise EventUnreadable(event.type, f"reading it raised {type(error).__name__}") from error
+            raise EventUnreadable(wire, f"reading it raised {type(error).__name__}") from error
         yield recorded
 
 

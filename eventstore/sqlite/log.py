@@ -5,14 +5,16 @@ from __future__ import annotations
 import sqlite3
 from functools import cache
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from ...engine.errors import CorruptLog, EventMissing
 from ...engine.ports import Appended, Body, StoredEvent
+from ..codec import checked
 from .connection import not_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ...engine.ports import Value
     from ..codec import EventRow
@@ -138,15 +140,17 @@ def page(connection: sqlite3.Connection, sql: str, arguments: tuple[Value, ...])
 
 
 def dense(
-    events: Iterator[StoredEvent], number: str, after: int, end: int, stream: str | None = None
+    events: Iterable[StoredEvent], number: str, after: int, end: int, stream: str | None = None
 ) -> Iterator[StoredEvent]:
-    """Yield the events as long as their numbers ("position" or "version") have no gap, up to the last one.
+    """Check and yield the events as long as their numbers ("position" or "version") have no gap, up to the last one.
 
     Raises:
-        EventMissing: they have one.
+        EventCorrupt: the bytes of one do not match its digest.
+        EventMissing: the numbers have a gap.
     """
+    of = attrgetter(number)
     for event in events:
-        if getattr(event, number) != after + 1:
+        if of(checked(event)) != after + 1:
             break
         after += 1
         yield event

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..domain import payment as payments
-from ..domain import refund as refunds
 from ..domain.events import Recorded
 from ..domain.lifecycle import check_move
 from ..domain.refund import evolve
@@ -58,12 +57,6 @@ def encoded(events: Iterable[Event], time: datetime) -> list[NewEvent]:
     """Return domain events as the store takes them."""
     moment = time_text(time)
     return [NewEvent(event.wire, moment, to_wire(event)) for event in events]
-
-
-def load_refund(store: EventStore, refund_id: str) -> Refund | None:
-    """Fold a refund from its stream; None where it is not in the log. Raises `CorruptLog`."""
-    stream = refund_stream(refund_id)
-    return folded(stream, lambda: refunds.fold(decoded(store.read_stream(stream))))
 
 
 def load_payment(store: EventStore, gateway: str, payment_id: str) -> Payment | None:

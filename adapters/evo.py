@@ -22,7 +22,6 @@ from ..engine.errors import InvalidAmount, InvalidIdentifier, InvalidSetting, Un
 from .evo_codes import CAPABILITIES, RESULT, CodeTable
 from .evo_signing import SIGN_TYPES, EvoSignature
 from .reading import (
-    Fields,
     currency_code,
     first_text,
     identifier_at,
@@ -288,7 +287,11 @@ def _idempotency_key(refund_id: str) -> str:
 
 
 def _currency(document: object, path: str) -> str | None:
-    return Fields(document).take(f"{path}.currency", currency_code)
+    written = member(document, f"{path}.currency")
+    try:
+        return currency_code(written) if written else None
+    except InvalidAmount:
+        return None
 
 
 def _money(document: object, path: str) -> Money:
@@ -322,6 +325,14 @@ _ORIGINALS: Final = ("capture", "payment")
 """Where the original stands; a refund of a capture names the capture. Source: Evonet, Refund notification."""
 
 
+def _original(document: object) -> str | None:
+    for where in _ORIGINALS:
+        found = identifier_at(document, f"{where}.merchantTransInfo.merchantTransID")
+        if found is not None:
+            return found
+    return None
+
+
 def _evidence(
     document: object,
     name: str,
@@ -333,15 +344,12 @@ def _evidence(
 ) -> Evidence:
     amount = f"{name}.transAmount"
     currency = _currency(document, amount)
-    originals = (
-        identifier_at(document, f"{where}.merchantTransInfo.merchantTransID") for where in _ORIGINALS
-    )
     return Evidence(
         signal=signal,
         claims=claims,
         code=code,
         refund_id=identifier_at(document, f"{name}.merchantTransInfo.merchantTransID"),
-        payment_id=next((found for found in originals if found), None),
+        payment_id=_original(document),
         gateway_refund_id=identifier_at(document, f"{name}.evoTransInfo.evoTransID"),
         amount_minor=_amount_minor(document, amount, currency),
         currency=currency,

@@ -95,8 +95,8 @@ def text(document: object, path: str) -> str | None:
 
 def identifier_at(document: object, path: str) -> str | None:
     """Return the id at a dotted path, None where there is none or it could not enter the log."""
-    found = text(document, path)
-    return found if is_identifier(found) else None
+    found = member(document, path)
+    return found if isinstance(found, str) and is_identifier(found) else None
 
 
 def shown_code(field: str, value: object) -> str:
@@ -109,7 +109,11 @@ def shown_code(field: str, value: object) -> str:
 
 def first_text(document: object, *paths: str) -> str:
     """Return the first text found at the paths as evidence keeps a gateway's words; empty where there is none."""
-    return next((clipped(found) for path in paths if (found := text(document, path))), "")
+    for path in paths:
+        found = text(document, path)
+        if found:
+            return clipped(found)
+    return ""
 
 
 def moment(written: object) -> datetime | None:
@@ -119,9 +123,11 @@ def moment(written: object) -> datetime | None:
     """
     if not isinstance(written, str):
         return None
-    plain = _OFFSET_AFTER_Z.sub("+", written)
+    plain = written
     if not _ISO_8601.fullmatch(plain):
-        return None
+        plain = _OFFSET_AFTER_Z.sub("+", written)
+        if not _ISO_8601.fullmatch(plain):
+            return None
     try:
         return datetime.fromisoformat(plain)
     except ValueError:  # the 31st of February, hour 25, an offset of a day

@@ -57,7 +57,7 @@ _CODE_TEXT: Final = re.compile(
 
 _DIGITS_AS_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 _RUN: Final = b"0" * 13
-_IN_CODE_NAMES: Final = (b"cv", b"csc", b"cid", b"security", b"verification", b"track", b"pin", b"data")
+_IN_CODE_NAMES: Final = ("cv", "csc", "cid", "security", "verification", "track", "pin", "data")
 """One of these, in lower case, stands in whatever `_CODE_NAMES` finds."""
 
 
@@ -67,7 +67,7 @@ def may_hold_secrets(raw: bytes) -> bool:
 
 
 def _may_hold_codes(raw: bytes) -> bool:
-    lowered = raw.lower()
+    lowered = raw.lower().decode("latin-1")  # texts are searched twice as fast as bytes
     for name in _IN_CODE_NAMES:  # noqa: SIM110 - `any` takes four times as long, and every text comes by here
         if name in lowered:
             return True

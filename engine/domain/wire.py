@@ -28,7 +28,7 @@ UPCASTERS: Final[dict[tuple[str, int], Callable[[Data], Data]]] = {}
 
 def to_wire(event: Event) -> str:
     """Return the event's data as JSON text, its version first."""
-    body = event.model_dump_json(exclude_none=True)
+    body = event.__pydantic_serializer__.to_json(event, exclude_none=True).decode()
     head = f'{{"v":{event.version}'
     return f"{head}}}" if body == "{}" else f"{head},{body[1:]}"
 
@@ -89,8 +89,8 @@ def time_text(moment: datetime) -> str:
         InvalidText: in UTC it would be before the year 1 or after 9999.
     """
     try:
-        # In UTC the text ends in +00:00.
-        return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:-6]}Z"
+        utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+        return f"{utc.isoformat(timespec='microseconds')[:-6]}Z"  # instead of +00:00
     except OverflowError:
         raise InvalidText("time", f"{moment.isoformat()} is in no year from 1 to 9999 of UTC") from None
 

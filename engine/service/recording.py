@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .keeping import Keeper
 
 _Read = TypeVar("_Read")
+_LOGGER: Final = logging.getLogger("refold")
 
 _LATE_S: Final = 1.0
 """A fact appended more than this many seconds after it reached us carries when it was appended."""
@@ -86,7 +87,7 @@ class Recorder:
         self._clock = clock
         self._moves = moves
         self._inbox = Inbox(store, keeper)
-        self._log = structlog.wrap_logger(logging.getLogger("refold"))
+        self._log = structlog.wrap_logger(_LOGGER)
 
     def record(
         self,
@@ -256,15 +257,16 @@ class Recorder:
         else:
             known = before.state if before is not None else State.CREATED
             self._moves.tell(after.refund_id, known, after.state)
-        self._log.info(
-            "refund.recorded",
-            refund_id=after.refund_id,
-            gateway=after.gateway,
-            channel=str(channel),
-            position=appended.first,
-            state=str(after.state),
-            duplicate=appended.duplicate,
-        )
+        if _LOGGER.isEnabledFor(logging.INFO):  # else the line would be rendered and thrown away
+            self._log.info(
+                "refund.recorded",
+                refund_id=after.refund_id,
+                gateway=after.gateway,
+                channel=str(channel),
+                position=appended.first,
+                state=str(after.state),
+                duplicate=appended.duplicate,
+            )
         return standing(after, appended.first, Outcome.DUPLICATE if appended.duplicate else Outcome.RECORDED)
 
     def recorded_at(self, message: Message) -> datetime | None:
@@ -333,5 +335,5 @@ def _said(gateway: str, verification: Verification, evidence: Evidence, refund_i
 
 
 def _digest(*parts: object) -> str:
-    raws = (part if isinstance(part, bytes) else f"{type(part).__name__} {part}".encode() for part in parts)
-    return sha256(b"".join(b"%d:%b" % (len(raw), raw) for raw in raws)).hexdigest()
+    raws = [part if isinstance(part, bytes) else f"{type(part).__name__} {part}".encode() for part in parts]
+    return sha256(b"".join([b"%d:%b" % (len(raw), raw) for raw in raws])).hexdigest()

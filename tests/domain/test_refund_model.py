@@ -1,5 +1,6 @@
 """Any life of a refund, step by step beside a model that keeps nothing but sets of words."""
 
+from dataclasses import fields
 from functools import reduce
 from types import SimpleNamespace
 
@@ -17,7 +18,14 @@ from hypothesis.stateful import (
 from refold.engine.domain import lifecycle
 from refold.engine.domain.events import MessageRef, Recorded, SubmissionStarted
 from refold.engine.domain.message import Channel
-from refold.engine.domain.refund import decide_exhausted, decide_overdue, decide_resolution, evolve, fold
+from refold.engine.domain.refund import (
+    Refund,
+    decide_exhausted,
+    decide_overdue,
+    decide_resolution,
+    evolve,
+    fold,
+)
 from refold.engine.domain.signals import Signal, State, signals_in
 from refold.engine.domain.wire import from_wire, to_wire
 
@@ -125,6 +133,11 @@ def test_a_model_of_another_lifecycle_is_told_apart(life, oracle, monkeypatch):
     monkeypatch.setitem(oracle.level, "rejected", (3, "failed"))
     with pytest.raises(AssertionError):
         run_state_machine_as_test(life, settings=settings(PROFILE, phases=[Phase.generate]))
+
+
+def test_a_folded_refund_has_all_fields_of_one(story):
+    (asked,) = (Recorded(1, 1, story().now, event) for event in story().events[:1])
+    assert set(vars(fold([asked]))) == {field.name for field in fields(Refund)}
 
 
 def test_folding_from_a_snapshot_is_folding_from_the_start(story):

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import InvalidInput, MessageNotFound, StoreClosed
 from ..engine.ports import Appended, Delete, Difference, StoredEvent
+from ..engine.ports.process import Process
 from .codec import checked, content_digest, original, stored_events, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from ..engine.ports import Body, Change, Row, Value, View, Write
 
@@ -53,6 +55,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         """Open an empty store."""
+        self._process = Process()
         self._writers = threading.RLock()
         """Held for a whole append or batch."""
         self._lock = threading.RLock()
@@ -75,7 +78,7 @@ class MemoryStore:
         """Append all writes, bodies and view changes, or nothing."""
         validate(writes, key, content)
         digest = content_digest(writes, content)
-        with self._writers, self._open() as state:
+        with self._alone(), self._open() as state:
             if key is not None and key in state.keys:
                 stored, appended = state.keys[key]
                 return original(key, stored, digest, appended)
@@ -99,7 +102,7 @@ class MemoryStore:
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Work on a copy inside the block; it takes the place of the state at the end, unless the block raises."""
-        with self._writers:
+        with self._alone():
             with self._open() as state:
                 outer, self._batch = self._batch, (threading.get_ident(), state.copy())
             try:
@@ -116,7 +119,7 @@ class MemoryStore:
 
     def erase_body(self, digest: str) -> bool:
         """Erase a message body and its salt for good; tell whether it was there."""
-        with self._writers, self._open() as state:
+        with self._alone(), self._open() as state:
             return state.bodies.pop(digest, None) is not None
 
     # ---- reading
@@ -205,7 +208,7 @@ class MemoryStore:
 
     def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
         """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
-        with self._writers:
+        with self._alone():
             new: dict[str, Table] = {view.name: {} for view in views}
             for change in changes:
                 _store(new, _changed(new, [change]))
@@ -222,7 +225,7 @@ class MemoryStore:
 
     def claim(self, name: str, *, holder: str, now: str, until: str) -> int | None:  # noqa: ARG002 - nobody else asks
         """Take the lease of that name; None where another one has not ended."""
-        with self._writers, self._open() as state:
+        with self._alone(), self._open() as state:
             if name in state.leases and state.leases[name][1] > now:
                 return None
             state.last_token += 1
@@ -231,7 +234,7 @@ class MemoryStore:
 
     def release(self, token: int) -> None:
         """End the lease of that token."""
-        with self._writers, self._open() as state:
+        with self._alone(), self._open() as state:
             for name, (held, _) in list(state.leases.items()):
                 if held == token:
                     del state.leases[name]
@@ -255,9 +258,15 @@ class MemoryStore:
         """Refuse all further calls."""
         self._closed = True
 
+    def _alone(self) -> AbstractContextManager[object]:
+        """Return the lock of the writers, which in a forked child nobody would release."""
+        self._process.check()
+        return self._writers
+
     @contextmanager
     def _open(self) -> Iterator[_State]:
         """Give the state this thread may see."""
+        self._process.check()
         with self._lock:
             if self._closed:
                 raise StoreClosed

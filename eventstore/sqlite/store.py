@@ -19,6 +19,7 @@ from ..request import requested
 from . import leases, log, place, schema
 from . import views as tables
 from .connection import check_setting, translated
+from .forking import Forks
 from .readers import Readers
 from .writer import Writer
 
@@ -73,10 +74,12 @@ class SqliteStore:
         self._views = tuple(views)
         self._timeout_s = timeout_s
         self._durability: Durability = durability
+        self._forks = Forks(self.path)
         self._readers = Readers(self.path, timeout_s=timeout_s)
         self._writer: Writer | None = None
         try:
             self._open(read_only=read_only, create=create and not read_only)
+            self._forks.opened(*(part for part in (self._writer, self._readers) if part is not None))
         except BaseException:
             self.close()
             raise
@@ -295,6 +298,7 @@ class SqliteStore:
         with self._readers.one() as connection, closing(connection.execute(sql, arguments)) as cursor:
             for values in cursor:
                 yield dict(zip(names, values, strict=True))
+                self._readers.check_here()
 
     def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
         """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
@@ -354,6 +358,8 @@ class SqliteStore:
             self._writer.fold()
 
     def close(self) -> None:
-        """Fold the write-ahead log back and release all connections; calling it again does nothing."""
+        """Fold the write-ahead log back and release all connections; again, or in a forked child, do nothing."""
+        if not self._forks.is_here():
+            return
         with self._writer.closing() if self._writer is not None else nullcontext():
             self._readers.close()

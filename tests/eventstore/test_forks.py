@@ -11,7 +11,7 @@ import traceback
 import pytest
 
 from refold.engine.errors import StoreBusy, StoreUnavailable, WrongProcess
-from refold.engine.ports import Column, NewEvent, Upsert, View, Write
+from refold.engine.ports import Body, Column, NewEvent, Upsert, View, Write
 from refold.eventstore import MemoryStore, SqliteStore
 from refold.eventstore.sqlite.lock import FileLock
 
@@ -198,26 +198,41 @@ def test_the_parent_appends_and_reads_after_a_fork_as_before(open_store):
     assert [each.position for each in store.read_all()] == [1, 2]
 
 
-def test_a_batch_that_a_child_leaves_is_its_parents(open_store):
+def test_a_batch_that_a_child_leaves_is_its_parents(open_store, raw):
     store = open_store()
 
-    def leave(batch):
-        try:
-            batch.__exit__(None, None, None)
-        except WrongProcess:
-            return "refused"
+    def leave(*batches):
+        found = []
+        for batch in batches:
+            try:
+                batch.__exit__(None, None, None)
+            except WrongProcess:
+                found.append("refused")
+        return found
 
+    # More than SQLite keeps in memory: what a roll-back undoes is in the shared index of the write-ahead log by then.
+    bodies = [Body(f"{number:064}", b"salt", "{}", bytes(100_000)) for number in range(100)]
+    with store.batch():
+        store.append(Write("refund-a", 0, [event(1)]), bodies=bodies)
+        inner, innermost = store.batch(), store.batch()
+        inner.__enter__()
+        innermost.__enter__()
+        append(store, 2)
+        assert Child(lambda _: leave(innermost, inner)).ended() == "['refused', 'refused']"
+        innermost.__exit__(None, None, None)
+        inner.__exit__(None, None, None)
     outer = store.batch()
     outer.__enter__()
-    append(store, 1)
-    inner = store.batch()
-    inner.__enter__()
-    append(store, 2)
-    assert Child(lambda _: leave(inner)).ended() == "'refused'"
-    inner.__exit__(None, None, None)
-    assert Child(lambda _: leave(outer)).ended() == "'refused'"
+    store.append(
+        Write("refund-b", 0, [event(3)]),
+        bodies=[each._replace(digest="b" + each.digest[1:]) for each in bodies],
+    )
+    assert Child(lambda _: leave(outer)).ended() == "['refused']"
     outer.__exit__(None, None, None)
-    assert store.head() == 2
+    assert [each.position for each in store.read_all()] == [1, 2, 3]
+    with raw() as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT count(*) FROM bodies").fetchall() == [(200,)]
 
 
 def test_an_iteration_that_a_child_goes_on_with_is_its_parents(open_store):
@@ -330,6 +345,40 @@ def test_a_child_cannot_open_what_was_in_use_at_the_fork(held, path, tmp_path):
     end()
     assert store.head() == 1
     Child(lambda _: SqliteStore(path).close()).ended()
+
+
+ENDS_AS_USUAL = """
+import os, sys
+from refold.eventstore import SqliteStore
+
+class Watched:
+    def __init__(self, connection):
+        self.connection = connection
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+    def __del__(self):
+        os.write(1, b"finalised")
+
+store = SqliteStore(sys.argv[1])
+store._writer._connection = Watched(store._writer._connection)
+batch = store.batch()
+batch.__enter__()
+child = os.fork()
+if not child:
+    del store, batch
+    sys.exit(0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_no_connection_of_the_parent_is_finalised_in_a_child_even_at_the_interpreters_end(path):
+    # SQLite would undo the parent's transaction, and delete a write-ahead log that others may have written since.
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS_AS_USUAL, path], capture_output=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 0)
 
 
 FORKS_WHILE_IT_WRITES = """

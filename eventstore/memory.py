@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.errors import InvalidInput, MessageNotFound, StoreClosed
 from ..engine.ports import Appended, Progress, StoredEvent
+from ..engine.ports.process import Process
 from .codec import checked, content_digest, original, stored_events, validate
 from .memory_views import changed, differences, store
 from .subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from ..engine.ports import Body, Change, DeadLetter, Difference, Row, Value, View, Write
     from .memory_views import Table
@@ -63,6 +65,7 @@ class MemoryStore(Subscribing):
 
     def __init__(self) -> None:
         """Open an empty store."""
+        self._process = Process()
         self._writers = threading.RLock()
         """Held for a whole append or batch."""
         self._lock = threading.RLock()
@@ -87,7 +90,7 @@ class MemoryStore(Subscribing):
         """Append all writes, bodies and view changes, or nothing."""
         validate(writes, key, content)
         digest = content_digest(writes, content)
-        with self._writers, self._open() as state:
+        with self._alone(), self._open() as state:
             if key is not None and key in state.keys:
                 stored, appended = state.keys[key]
                 return original(key, stored, digest, appended)
@@ -112,7 +115,7 @@ class MemoryStore(Subscribing):
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Work on a copy inside the block; it takes the place of the state at the end, unless the block raises."""
-        with self._writers:
+        with self._alone():
             with self._open() as state:
                 outer, self._batch = self._batch, (threading.get_ident(), state.copy())
             try:
@@ -130,7 +133,7 @@ class MemoryStore(Subscribing):
 
     def erase_body(self, digest: str) -> bool:
         """Erase a message body and its salt for good; tell whether it was there."""
-        with self._writers, self._open() as state:
+        with self._alone(), self._open() as state:
             return state.bodies.pop(digest, None) is not None
 
     # ---- reading
@@ -219,7 +222,7 @@ class MemoryStore(Subscribing):
 
     def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
         """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
-        with self._writers:
+        with self._alone():
             new: dict[str, Table] = {view.name: {} for view in views}
             for change in changes:
                 store(new, changed(new, [change]))
@@ -236,7 +239,7 @@ class MemoryStore(Subscribing):
 
     def claim(self, name: str, *, holder: str, now: str, until: str) -> int | None:  # noqa: ARG002 - nobody else asks
         """Take the lease of that name; None where another one has not ended."""
-        with self._writers, self._open() as state:
+        with self._alone(), self._open() as state:
             if name in state.leases and state.leases[name][1] > now:
                 return None
             state.last_token += 1
@@ -245,7 +248,7 @@ class MemoryStore(Subscribing):
 
     def release(self, token: int) -> None:
         """End the lease of that token."""
-        with self._writers, self._open() as state:
+        with self._alone(), self._open() as state:
             for name, (held, _) in list(state.leases.items()):
                 if held == token:
                     del state.leases[name]
@@ -353,9 +356,15 @@ class MemoryStore(Subscribing):
             self._closed = True
             self._changed.notify_all()
 
+    def _alone(self) -> AbstractContextManager[object]:
+        """Return the lock of the writers, which in a forked child nobody would release."""
+        self._process.check()
+        return self._writers
+
     @contextmanager
     def _open(self) -> Iterator[_State]:
         """Give the state this thread may see."""
+        self._process.check()
         with self._lock:
             if self._closed:
                 raise StoreClosed

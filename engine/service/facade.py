@@ -13,6 +13,7 @@ from ..domain.signals import State
 from ..errors import InvalidInput, InvalidSetting, UnknownGateway
 from ..ports.transport import NoWay
 from . import arguments
+from .awaiting import Awaiting, Threads
 from .building import Builder
 from .contacting import Contactor
 from .deciding import Decider
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
     from .working import WorkReport
 
 
-class RefundEngine(Queries, Delivering, AbstractContextManager["RefundEngine"]):
-    """A refund engine on one store; safe to share between threads. Use it as a context manager, or close it."""
+class RefundEngine(Queries, Delivering, Awaiting, AbstractContextManager["RefundEngine"]):
+    """A refund engine on one store; shared by threads and tasks. Use it as a context manager, or close it."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class RefundEngine(Queries, Delivering, AbstractContextManager["RefundEngine"]):
             on_contact: called with what came of each contact with a gateway, once it is durable; likewise.
         """
         self.store = store
+        self._threads = Threads()
         self.gateways: Mapping[str, Gateway] = arguments.adapters(gateways)
         secrets = [secret for gateway in self.gateways.values() for secret in gateway.secrets]
         keeper = self._keeper = Keeper(secrets, entropy)
@@ -155,7 +157,8 @@ class RefundEngine(Queries, Delivering, AbstractContextManager["RefundEngine"]):
             raise
 
     def close(self) -> None:
-        """Close the store."""
+        """Wait for the asynchronous calls that have begun, and close the store."""
+        self._threads.close()
         self.store.close()
 
     def __exit__(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from ..domain.schedule import seconds_between
-from ..errors import StoreError, VersionConflict
+from ..errors import StoreError, VersionConflict, WrongProcess
 from .agenda import Agenda
 from .breaker import Breaker
 from .noticing import named
@@ -127,6 +127,8 @@ class Worker:
     def _tried_step(self, pools: Mapping[str, ThreadPoolExecutor], *, once: bool) -> int:
         try:
             return self._step(pools, once=once)
+        except WrongProcess:  # no later round will do better
+            raise
         except StoreError as error:
             if once:
                 raise

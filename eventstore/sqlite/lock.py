@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FIRST_DELAY_S: Final = 0.001
 _LAST_DELAY_S: Final = 0.025
+_FORSAKEN: Final = -1
 
 
 class FileLock:
@@ -70,7 +71,13 @@ class FileLock:
 
     def release(self) -> None:
         """Give the lock back."""
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        if self._file != _FORSAKEN:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def forsake(self) -> None:
+        """In a forked child: let go of the file, which leaves the lock to the parent, and never unlock it."""
+        os.close(self._file)
+        self._file = _FORSAKEN
 
     def close(self) -> None:
         """Give the lock back for good."""

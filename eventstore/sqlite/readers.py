@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from ...engine.errors import StoreClosed, StoreUnavailable
+from ...engine.errors import StoreBusy, StoreClosed
+from ...engine.ports.process import Process
 from .connection import FOREIGN, Identity, open_reader, translation
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 _KEPT: Final = 8
 """Idle connections that are kept; each is an open file."""
+_PATIENCE_S: Final = 0.5
+"""How long a fork waits for what is lent: a page is read in less, and an iteration may never end."""
 
 
 class Readers:
@@ -31,7 +36,12 @@ class Readers:
         """
         self._path = path
         self._timeout_s = timeout_s
+        self._process = Process()
         self._lock = threading.Lock()
+        self._returned = threading.Condition(self._lock)
+        self._lent = 0
+        self._all: set[sqlite3.Connection] = set()
+        """Every connection that is open, lent or idle."""
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
         self._identity = Identity(path)
@@ -41,32 +51,60 @@ class Readers:
         return _Lent(self)
 
     def borrowed(self) -> sqlite3.Connection:
-        """Return a connection nobody else reads from; it is to be given back, or closed."""
+        """Return a connection nobody else reads from; it is to be given back, or dropped."""
+        self.check_open()  # before the lock: in a forked child nobody would ever release it
         with self._lock:
-            self.check_open()
-            idle = self._idle.pop() if self._idle else None
+            if self._closed:
+                raise StoreClosed
+            connection = self._idle.pop() if self._idle else None
+            self._lent += 1
         try:
             self._identity.check()
-        except StoreUnavailable:
-            if idle is not None:
-                idle.close()
+            if connection is None:
+                connection = open_reader(self._path, timeout_s=self._timeout_s)
+                self._all.add(connection)
+        except BaseException:
+            self.drop(connection)
             raise
-        return idle or open_reader(self._path, timeout_s=self._timeout_s)
+        return connection
 
     def give_back(self, connection: sqlite3.Connection) -> None:
         """Take a connection back, to be lent again."""
+        if not self._process.is_here():
+            return
         with self._lock:
             if not self._closed and len(self._idle) < _KEPT:
                 self._idle.append(connection)
+                self._count_back()
                 return
-        connection.close()
+        self.drop(connection)
+
+    def drop(self, connection: sqlite3.Connection | None) -> None:
+        """Take a connection back that is not to be lent again, or none that could not be opened."""
+        if not self._process.is_here():
+            return
+        if connection is not None:
+            connection.close()
+            self._all.discard(connection)
+        with self._lock:
+            self._count_back()
+
+    def _count_back(self) -> None:
+        self._lent -= 1
+        if not self._lent:
+            self._returned.notify()
+
+    def check_here(self) -> None:
+        """Raise `WrongProcess` in a forked child."""
+        self._process.check()
 
     def translation(self, error: Exception) -> RefoldError:
         """Return our error for one of SQLite's."""
         return translation(error, self._path, self._timeout_s)
 
     def check_open(self) -> None:
-        """Raise `StoreClosed` after `close`."""
+        """Raise `StoreClosed` after `close`, and `WrongProcess` in a forked child."""
+        self._process.check()
         if self._closed:
             raise StoreClosed
 
@@ -74,9 +112,28 @@ class Readers:
         """Close what is idle now, and the rest as it comes back."""
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            connection = self._idle.pop()
             connection.close()
+            self._all.discard(connection)
+
+    # ---- forks
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Have no connection inside the block, and let nobody open one. Raises `StoreBusy` where one stays lent."""
+        with self._returned:
+            if not self._returned.wait_for(lambda: not self._lent, _PATIENCE_S):
+                raise StoreBusy(_PATIENCE_S)
+            self._close_idle()
+            yield
+
+    def forsake(self) -> Iterable[sqlite3.Connection]:
+        """In a forked child: return every connection there is."""
+        return self._all
 
 
 class _Lent:
@@ -95,7 +152,7 @@ class _Lent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, Exception):
-            self._connection.close()
+            self._readers.drop(self._connection)
             if isinstance(error, FOREIGN):
                 raise self._readers.translation(error) from error
         else:

@@ -6,12 +6,9 @@ import os
 import sqlite3
 from contextlib import closing, contextmanager, nullcontext
 from itertools import chain
-from pathlib import Path
-from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.errors import (
-    CorruptLog,
     EventMissing,
     MessageNotFound,
     StoreReadOnly,
@@ -20,9 +17,10 @@ from ...engine.errors import (
 from ..codec import checked
 from ..gaps import dense
 from ..request import requested
-from . import leases, log, schema
+from . import leases, log, place, schema
 from . import views as tables
 from .connection import check_setting, translated
+from .forking import Forks
 from .readers import Readers
 from .subscribing import SqliteSubscribing
 from .writer import Writer
@@ -30,30 +28,13 @@ from .writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from ...engine.ports import Appended, Body, Change, Difference, Row, StoredEvent, Value, View, Write
     from .connection import Durability
 
-_HEADER_BYTES: Final = 100
 _PAGE: Final = 256
 """Events read at once. Between two pages no transaction is open, so a slow reader holds up nothing."""
-
-
-def _real(path: str | Path) -> Path:
-    """Return the file itself: by whatever names it is opened, all who write to it must meet at one lock.
-
-    Raises:
-        StoreUnavailable: the path cannot be followed.
-    """
-    try:
-        return Path(path).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle; a NUL character
-        raise _unopenable(path, error) from error
-
-
-def _unopenable(path: str | Path, error: Exception) -> StoreUnavailable:
-    reason = error.strerror if isinstance(error, OSError) else error
-    return StoreUnavailable(f"{os.fspath(path)!a} cannot be opened: {reason}")
 
 
 class SqliteStore(SqliteSubscribing):
@@ -91,20 +72,22 @@ class SqliteStore(SqliteSubscribing):
         """
         check_setting(durability)
         tables.check(views)
-        self.path = _real(path)
+        self.path = place.real(path)
         self._views = tuple(views)
         self._timeout_s = timeout_s
         self._durability: Durability = durability
+        self._forks = Forks(self.path)
         self._readers = Readers(self.path, timeout_s=timeout_s)
         self._writer: Writer | None = None
         try:
             self._open(read_only=read_only, create=create and not read_only)
+            self._forks.opened(*(part for part in (self._writer, self._readers) if part is not None))
         except BaseException:
             self.close()
             raise
 
     def _open(self, *, read_only: bool, create: bool) -> None:
-        there = self._there()
+        there = place.holds_a_file(self.path)
         if there:
             with self._readers.one() as connection:
                 there = schema.applied(connection) > 0
@@ -125,21 +108,6 @@ class SqliteStore(SqliteSubscribing):
         with self._readers.one() as connection:
             ready = schema.is_current(connection) and not tables.stale(connection, self._views)
         self.views_stale = False if ready else self._prepared()
-
-    def _there(self) -> bool:
-        try:
-            # Closing the file would drop all locks this process has on it: another one would delete the log in use.
-            found = self.path.stat()
-        except FileNotFoundError:
-            return False
-        except (OSError, ValueError) as error:
-            raise _unopenable(self.path, error) from error
-        if S_ISDIR(found.st_mode):
-            raise StoreUnavailable(f"{self.path} is a folder; name a file")
-        # SQLite would take a very short file for an empty database, and overwrite it.
-        if 0 < found.st_size < _HEADER_BYTES:
-            raise CorruptLog(f"{self.path}: the file is no SQLite database")
-        return found.st_size > 0
 
     def _check_none_lost(self, connection: sqlite3.Connection) -> None:
         lost = ", ".join(view.name for view in tables.lost(connection, self._views))
@@ -332,6 +300,7 @@ class SqliteStore(SqliteSubscribing):
         with self._readers.one() as connection, closing(connection.execute(sql, arguments)) as cursor:
             for values in cursor:
                 yield dict(zip(names, values, strict=True))
+                self._readers.check_here()
 
     def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
         """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
@@ -391,6 +360,8 @@ class SqliteStore(SqliteSubscribing):
             self._writer.fold()
 
     def close(self) -> None:
-        """Fold the write-ahead log back and release all connections; calling it again does nothing."""
+        """Fold the write-ahead log back and release all connections; again, or in a forked child, do nothing."""
+        if not self._forks.is_here():
+            return
         with self._writer.closing() if self._writer is not None else nullcontext():
             self._readers.close()

@@ -12,6 +12,7 @@ import structlog
 
 from ...engine.errors import OutcomeUnknown, RefoldError, StoreClosed, StoreError, StoreUnavailable
 from ...engine.ports import Appended
+from ...engine.ports.process import Process
 from ..grouping import Turns
 from . import appending
 from .connection import FOREIGN, Identity, check_durable, is_full, open_writer, translated, translation
@@ -19,7 +20,7 @@ from .lock import FileLock
 from .waiting import Commits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import TypeAlias
 
@@ -61,6 +62,7 @@ class Writer:
         self._turns: Turns[Request, Appended] = Turns(self._commit_together, timeout_s=timeout_s)
         self._processes = FileLock(path.with_name(path.name + "-lock"), timeout_s=timeout_s)
         self._owner: int | None = None
+        self._process = Process()
         self._identity = Identity(path)
         self._folded = 0
         self._sure = False
@@ -83,13 +85,14 @@ class Writer:
     # ---- transactions
 
     def owned(self) -> sqlite3.Connection | None:
-        """Return the connection if this thread is inside a transaction."""
+        """Return the connection if this thread is inside a transaction. Raises `WrongProcess` in a forked child."""
+        self._process.check()
         owner = self._owner
         return self._connection if owner is not None and owner == threading.get_ident() else None
 
     def append(self, request: Request) -> Appended:
         """Append, in one commit with whoever else is waiting; inside a transaction of this thread at its end."""
-        outer = None if self._owner is None else self.owned()
+        outer = self.owned()
         if outer is None:
             return self._turns.run(request)
         with self._savepoint(outer), translated(self._path, self._timeout_s):
@@ -231,6 +234,8 @@ class Writer:
             self._fold(connection)
 
     def _roll_back(self, connection: sqlite3.Connection | None) -> None:
+        if not self._process.is_here():
+            return  # it is the parent's transaction
         try:
             if connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -244,9 +249,10 @@ class Writer:
             connection.execute("SAVEPOINT inner")
         try:
             yield
+            self._process.check()
         except BaseException:
             try:
-                if connection.in_transaction:
+                if self._process.is_here() and connection.in_transaction:
                     connection.execute("ROLLBACK TO inner")
                     connection.execute("RELEASE inner")
             except sqlite3.Error:
@@ -256,6 +262,7 @@ class Writer:
             connection.execute("RELEASE inner")
 
     def _check_open(self, connection: sqlite3.Connection) -> None:
+        self._process.check()
         # SQLite undoes a whole transaction by itself on some errors; what followed would be stored piece by piece.
         if self._connection is not connection or not connection.in_transaction:
             raise StoreUnavailable("an earlier error undid the batch; leave it and repeat all of it")
@@ -296,6 +303,31 @@ class Writer:
 
     def _degraded(self, error: str) -> None:
         self._log.warning("store.degraded", file=str(self._path), error=error)
+
+    # ---- forks
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Have no connection inside the block, and let nobody write. Raises `StoreError` where a write is under way."""
+        if self.owned() is not None:
+            raise StoreUnavailable("a batch of this thread is open")
+        with self._turns.alone():
+            if self._closed:
+                yield
+                return
+            self._processes.acquire()
+            try:
+                self._discard()
+                self._sure = False  # whoever opens the file anew reads what the write-ahead log holds by then
+                yield
+            finally:
+                self._processes.release()
+
+    def forsake(self) -> Iterable[sqlite3.Connection]:
+        """In a forked child: leave the lock to the parent, and return the connection, if there is one."""
+        if not self._closed:
+            self._processes.forsake()
+        return () if self._connection is None else (self._connection,)
 
     # ---- the rest
 

@@ -161,5 +161,5 @@ def test_a_store_that_can_only_be_read_is_still_looked_at(run, store, good_sqlit
 
 
 def test_a_wrong_url_is_wrong_use_and_its_password_is_not_shown(run, good_sqlite):
-    told = run("doctor", "--db", "postgresql://u:hunter2@h/db")
+    told = run("doctor", "--db", "mysql://u:hunter2@h/db")
     assert (told.code, "hunter2" in told.out + told.err) == (2, False)

@@ -26,6 +26,10 @@ def test_two_workers_send_each_of_two_hundred_refunds_once(world):
         assert [there.end(worker, how=signal.SIGTERM) for worker in workers] == [0, 0]
         assert sorted(there.posts()) == sorted(asked)
         assert all(there.simulators[gateway].ledger.moved(refund_id) == 100 for gateway, refund_id in asked)
-        worked = [sum(line.startswith("submit") for line in there.said(worker)) for worker in workers]
-        assert sum(worked) == REFUNDS
+        contacts = [[line.split() for line in there.said(worker)] for worker in workers]
+        # On a machine that is busy a connection may not come about in time: nothing left, and it is tried again.
+        worked = [
+            sum(line[0] == "submit" and line[-1] != "not_sent" for line in lines) for lines in contacts
+        ]
+        assert sum(worked) == REFUNDS, [line for lines in contacts for line in lines if line[0] == "submit"]
         assert min(worked) > 0, "one of them did nothing: the test would show nothing"

@@ -45,7 +45,7 @@ _ALL: Final = (
 )
 _NUMBERS: Final = range(2**63)
 """What PostgreSQL's bigint holds."""
-_NOWHERE: Final = -1
+_NOWHERE: Final = "-1"
 """Stands for a number that no position and no token can be."""
 
 
@@ -105,7 +105,7 @@ class PostgresSubscribing(Subscribing):
             None if expected is None else _number(expected),
             _number(position),
             None if fence is None else _number(fence),
-            [_number(each) for each in positions],
+            "{" + ",".join(map(_number, positions)) + "}",
             as_json([_as_row(letter) for letter in letters]),
             as_json(calls((0, change) for change in changes)),
         )
@@ -152,9 +152,9 @@ class PostgresSubscribing(Subscribing):
         return [Progress(name, at, max(head - at, 0), letters) for name, at, letters in found]
 
 
-def _number(value: int) -> int:
-    """Return what the server is told of a number; one that it cannot hold is found nowhere."""
-    return value if type(value) is int and value in _NUMBERS else _NOWHERE
+def _number(value: int) -> str:
+    """Return what the server is told of a number, always as text; one that it cannot hold is found nowhere."""
+    return str(value) if type(value) is int and value in _NUMBERS else _NOWHERE
 
 
 def _as_row(letter: DeadLetter) -> tuple[str | int, ...]:

@@ -241,5 +241,102 @@ CREATE TABLE leases (
 );
 """
 
-MIGRATIONS: Final = (_LOG + _APPEND_ONLY + _APPEND, _LEASES)
+_SUBSCRIPTIONS: Final = """
+CREATE TABLE subscriptions (
+    name text COLLATE "C" PRIMARY KEY,
+    checkpoint bigint NOT NULL
+);
+CREATE TABLE dead_letters (
+    name text COLLATE "C" NOT NULL,
+    position bigint NOT NULL,
+    stream text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,
+    type text NOT NULL,
+    time text NOT NULL,
+    data text NOT NULL,
+    digest bytea NOT NULL,
+    error text NOT NULL,
+    reason text NOT NULL,
+    attempts bigint NOT NULL,
+    set_aside_at text NOT NULL,
+    PRIMARY KEY (name, position)
+);
+CREATE INDEX dead_letters_by_stream ON dead_letters (name, stream, position);
+"""
+
+# What it is given and answers is described beside its caller, in subscribing.py. All who change checkpoints, leases or
+# views hold the lock of all writers: what is read here stays so until the end of the transaction. What was done before
+# a refusal is undone with the inner block.
+_ADVANCE: Final = """
+CREATE FUNCTION advance_checkpoint(
+    subscription text, expected bigint, target bigint, fence bigint, resolved bigint[], letters jsonb, changes jsonb,
+    OUT outcome int, OUT actual bigint, OUT highest bigint, OUT place int
+) LANGUAGE plpgsql AS $$
+DECLARE
+    letter jsonb;
+BEGIN
+    SELECT position INTO STRICT highest FROM head FOR UPDATE;
+    highest := greatest(highest, (SELECT max(position) FROM events));
+    SELECT checkpoint INTO actual FROM subscriptions WHERE name = subscription;
+    IF actual IS DISTINCT FROM expected OR target NOT BETWEEN coalesce(actual, 0) AND highest THEN
+        outcome := 1;
+        RETURN;
+    END IF;
+    IF fence IS NOT NULL AND NOT EXISTS (SELECT FROM leases WHERE token = fence) THEN
+        outcome := 2;
+        RETURN;
+    END IF;
+    BEGIN
+        FOR n IN 1..cardinality(resolved) LOOP
+            DELETE FROM dead_letters WHERE name = subscription AND position = resolved[n];
+            IF NOT FOUND THEN
+                outcome := 3;
+                place := n;
+                RAISE SQLSTATE 'RF001';
+            END IF;
+        END LOOP;
+        FOR n IN 1..jsonb_array_length(letters) LOOP
+            letter := letters->(n - 1);
+            IF (letter->>9)::bigint = 0 AND NOT EXISTS (
+                SELECT FROM dead_letters
+                WHERE name = subscription AND stream = letter->>1 AND position < (letter->>0)::bigint
+            ) THEN
+                outcome := 4;
+                place := n;
+                RAISE SQLSTATE 'RF001';
+            END IF;
+            DELETE FROM dead_letters WHERE name = subscription AND position = (letter->>0)::bigint;
+            INSERT INTO dead_letters VALUES (
+                subscription, (letter->>0)::bigint, letter->>1, (letter->>2)::bigint, letter->>3, letter->>4,
+                letter->>5, decode(letter->>6, 'hex'), letter->>7, letter->>8, (letter->>9)::bigint, letter->>10
+            );
+        END LOOP;
+        PERFORM apply_changes(changes);
+        INSERT INTO subscriptions VALUES (subscription, target)
+        ON CONFLICT (name) DO UPDATE SET checkpoint = EXCLUDED.checkpoint;
+        outcome := 0;
+    EXCEPTION WHEN SQLSTATE 'RF001' THEN
+        NULL;
+    END;
+END $$;
+"""
+
+# Who waits holds the shared lock (waiting.py). A commit that gets the lock alone has nobody to tell, and spares all
+# databases of the server a notification, which lets one commit at a time. Who begins to wait meanwhile waits for that
+# commit, and then sees it. Deferred to the commit: a long batch keeps nobody from beginning to wait.
+_TELL: Final = """
+CREATE FUNCTION tell_waiters() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(x'7265666f'::int, to_regnamespace(current_schema())::oid::int) THEN
+        PERFORM pg_notify('refold_' || to_regnamespace(current_schema())::oid, '');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER tell_waiters AFTER UPDATE ON head
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tell_waiters();
+CREATE CONSTRAINT TRIGGER tell_waiters AFTER INSERT OR UPDATE ON subscriptions
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tell_waiters();
+"""
+
+MIGRATIONS: Final = (_LOG + _APPEND_ONLY + _APPEND, _LEASES, _SUBSCRIPTIONS + _ADVANCE + _TELL)
 """What is run in order; the number of a migration is its place, from 1."""

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _LONGEST: Final = 40
 """PostgreSQL cuts names off after 63 bytes, those of functions and indexes included."""
-_TAKEN: Final = frozenset({"bodies", "events", "head", "keys", "leases", "migrations", "views"})
+_TAKEN: Final = frozenset(
+    {"bodies", "dead_letters", "events", "head", "keys", "leases", "migrations", "subscriptions", "views"}
+)
 
 
 def check(declared: Iterable[View]) -> None:

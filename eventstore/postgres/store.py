@@ -23,6 +23,8 @@ from .address import Address
 from .connection import check_setting, translated
 from .definitions import check as check_views
 from .readers import Readers
+from .subscribing import PostgresSubscribing
+from .waiting import Waiting
 from .writer import Writer, lock
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ _PAGE: Final = 256
 """Events or rows read at once. Between two pages of events no transaction is open: a slow reader holds up nothing."""
 
 
-class PostgresStore:
+class PostgresStore(PostgresSubscribing):
     """An `EventStore` in one schema of a PostgreSQL database.
 
     Commits wait for the disk, and for the standbys the server has (read back whenever a connection is opened for
@@ -81,6 +83,7 @@ class PostgresStore:
         self._durability: Durability = durability
         self._writer: Writer | None = None
         self._readers = Readers(self._address, timeout_s=timeout_s)
+        self._waiting = Waiting(self._readers, timeout_s=timeout_s)
         try:
             if read_only:
                 self.views_stale = self._looked_at()

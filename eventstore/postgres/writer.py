@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -125,19 +125,30 @@ class Writer:
         """Append in the open transaction; an error undoes nothing but that."""
         self._check_open(connection)
         with translated(self._address, self._timeout_s):
-            told = arguments([request])
-            try:
-                with connection.pipeline():
-                    connection.execute("SAVEPOINT call", prepare=True)
-                    called = connection.execute(CALL_INSIDE, told, prepare=True, binary=True)
-                    connection.execute("RELEASE SAVEPOINT call", prepare=True)
-                (found,) = called.fetchall()
-            except psycopg.Error:
-                if connection.pgconn.transaction_status == TransactionStatus.INERROR:
-                    connection.execute("ROLLBACK TO SAVEPOINT call")
-                    connection.execute("RELEASE SAVEPOINT call")
-                raise
+            found = _inside(connection, CALL_INSIDE, arguments([request]))
         return answer(request, found)
+
+    def call(self, function: str, told: Sequence[Any]) -> tuple[Any, ...]:
+        """Call a function that writes, and commit; inside a transaction of this thread as part of that.
+
+        Args:
+            function: the SELECT that calls it and yields one row.
+            told: its arguments.
+
+        Raises:
+            StoreError: it was not done.
+            OutcomeUnknown: it may have been.
+        """
+        own = self.owned()
+        if own is not None:
+            self._check_open(own)
+            with translated(self._address, self._timeout_s):
+                return _inside(own, function, told)
+        with self._alone(), translated(self._address, self._timeout_s):
+            connection = self._current()
+            with self._settled(connection):
+                (found,) = connection.execute(function, told, prepare=True, binary=True).fetchall()
+        return found
 
     @contextmanager
     def _settled(self, connection: Connection) -> Iterator[None]:
@@ -300,6 +311,22 @@ class Writer:
 def lock(connection: Connection) -> None:
     """Keep other writers out until the transaction's end."""
     connection.execute(_LOCK)
+
+
+def _inside(connection: Connection, function: str, told: Sequence[Any]) -> tuple[Any, ...]:
+    """Call a function in the open transaction; an error undoes nothing but that."""
+    try:
+        with connection.pipeline():
+            connection.execute("SAVEPOINT call", prepare=True)
+            called = connection.execute(function, told, prepare=True, binary=True)
+            connection.execute("RELEASE SAVEPOINT call", prepare=True)
+        (found,) = called.fetchall()
+    except psycopg.Error:
+        if connection.pgconn.transaction_status == TransactionStatus.INERROR:
+            connection.execute("ROLLBACK TO SAVEPOINT call")
+            connection.execute("RELEASE SAVEPOINT call")
+        raise
+    return found
 
 
 def _unknown(key: str | None, error: OutcomeUnknown) -> OutcomeUnknown:

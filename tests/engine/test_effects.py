@@ -314,10 +314,15 @@ def test_of_two_who_deliver_under_one_name_one_does(monkeypatch, told, deliver, 
     assert [effect.refund_id for effect in other] == ["r-2", "r-1", "r-2", "r-1"]
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_a_process_killed_in_its_handler_repeats_that_effect_alone_and_under_its_key(
-    tmp_path, open_at, ask, wire, clock
+    tmp_path, request, open_at, ask, clock, kind
 ):
-    url = f"sqlite:///{tmp_path / 'refunds.db'}"
+    url = (
+        f"sqlite:///{tmp_path / 'refunds.db'}"
+        if kind == "sqlite"
+        else request.getfixturevalue("postgres_url")
+    )
     engine = open_at(url)
     for number in range(4):
         ask(engine, f"r-{number}", payment=f"p-{number}")

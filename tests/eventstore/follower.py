@@ -1,4 +1,5 @@
-"""A consumer in a process of its own: `python follower.py FILE MODE NUMBER`; it prints what it is given.
+"""A consumer in a process of its own: `python follower.py PLACE MODE NUMBER`, where PLACE is a file or
+a `postgresql://` URL; it prints what it is given.
 
 `run` follows a subscription until its input ends, `die` kills itself inside the handler of event NUMBER, `wait` waits
 for position NUMBER and says whether it came.
@@ -12,13 +13,16 @@ from datetime import UTC, datetime
 
 from refold.engine.ports import Column, Upsert, View
 from refold.eventstore import SqliteStore
+from refold.eventstore.postgres import PostgresStore, waiting
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 
 
 def main():
-    path, mode, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    with_views = SqliteStore(path, views=[TOTALS], timeout_s=30)
+    place, mode, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    waiting._POLL_S = 3600  # who waits is told by the server, or not at all
+    store = PostgresStore if place.startswith("postgresql:") else SqliteStore
+    with_views = store(place, views=[TOTALS], timeout_s=30)
     print("ready", flush=True)
     if mode == "wait":
         print(with_views.wait_for(number, timeout_s=60), flush=True)

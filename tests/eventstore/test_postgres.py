@@ -406,7 +406,10 @@ reader = store.read_all()
 child = os.fork()
 if child == 0:
     calls = (lambda: store.append(write), store.head, lambda: next(reader), store.batch().__enter__,
-             store.describe, store.checkpoint, lambda: store.settle("k"), lambda: list(store.streams("refund")))
+             store.describe, store.checkpoint, lambda: store.settle("k"), lambda: list(store.streams("refund")),
+             lambda: store.wait_for(2), lambda: store.advance("a", expected=None, position=0),
+             lambda: store.checkpoint_of("a"), lambda: store.dead_letters("a"), store.subscriptions,
+             lambda: store.subscribe("a", clock=None))
     status = 0
     for n, call in enumerate(calls, 1):
         try:
@@ -678,7 +681,20 @@ def test_a_view_whose_table_is_lost_is_told_to_readers_and_made_again_by_writers
 
 
 @pytest.mark.parametrize(
-    "name", ["events", "keys", "views", "head", "migrations", "leases", "t;", "Totals", "x" * 60]
+    "name",
+    [
+        "events",
+        "keys",
+        "views",
+        "head",
+        "migrations",
+        "leases",
+        "subscriptions",
+        "dead_letters",
+        "t;",
+        "Totals",
+        "x" * 60,
+    ],
 )
 def test_a_view_that_would_harm_the_log_is_refused(postgres_url, name):
     with pytest.raises(InvalidSetting):

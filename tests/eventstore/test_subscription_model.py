@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from refold.engine.errors import RefoldError
 from refold.engine.ports import Column, NewEvent, Upsert, View, Write
 from refold.eventstore import MemoryStore, SqliteStore, subscription
+from refold.eventstore.postgres import PostgresStore
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 STREAMS = st.sampled_from(["refund-a", "refund-b", "refund-c"])
@@ -175,6 +176,16 @@ TestOnMemory = Following.TestCase
 TestOnMemory.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
 TestOnSqlite = FollowingOnSqlite.TestCase
 TestOnSqlite.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+
+
+class TestOnPostgres:
+    def test_following(self, postgres_server):
+        class FollowingOnPostgres(Following):
+            def made(self, folder):
+                return PostgresStore(postgres_server.schema(), views=[TOTALS], durability="relaxed")
+
+        tried = settings(max_examples=10, stateful_step_count=15, deadline=None)
+        run_state_machine_as_test(FollowingOnPostgres, settings=tried)
 
 
 # ---- the model finds what it is there for

@@ -1,4 +1,4 @@
-"""Subscriptions of several processes on one file: crashes, takeovers, and waiting for each other."""
+"""Subscriptions of several processes on one log: crashes, takeovers, and waiting for each other."""
 
 import subprocess
 import sys
@@ -15,20 +15,26 @@ TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("
 LONG_S = 60
 
 
-@pytest.fixture
-def log(open_store):
-    return open_store(views=[TOTALS], timeout_s=30)
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request):
+    return request.getfixturevalue({"sqlite": "path", "postgres": "postgres_url"}[request.param])
 
 
 @pytest.fixture
-def follower(path):
-    """Start processes on the file, and end those that are left."""
+def log(request, place):
+    opened = request.getfixturevalue("open_postgres" if isinstance(place, str) else "open_store")
+    return opened(place, views=[TOTALS], timeout_s=30)
+
+
+@pytest.fixture
+def follower(place):
+    """Start processes on the log, and end those that are left."""
     started = []
 
     @contextmanager
     def start(mode, number=0):
         process = subprocess.Popen(
-            [sys.executable, FOLLOWER, path, mode, str(number)],
+            [sys.executable, FOLLOWER, place, mode, str(number)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

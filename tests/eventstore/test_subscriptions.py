@@ -23,6 +23,7 @@ from refold.engine.errors import (
 from refold.engine.ports import Column, Filter, Handled, NewEvent, Progress, Upsert, View, Write
 from refold.eventstore import MemoryStore, subscription, turn
 from refold.eventstore import memory as memory_module
+from refold.eventstore.postgres import waiting as postgres_waiting
 from refold.eventstore.sqlite import waiting
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
@@ -62,14 +63,17 @@ def clock():
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def kind(request):
     return request.param
 
 
 @pytest.fixture
-def log(kind, open_store):
-    return MemoryStore() if kind == "memory" else open_store(views=[TOTALS])
+def log(kind, request):
+    if kind == "memory":
+        return MemoryStore()
+    opened = request.getfixturevalue({"sqlite": "open_store", "postgres": "open_postgres"}[kind])
+    return opened(views=[TOTALS])
 
 
 @pytest.fixture
@@ -168,6 +172,7 @@ def test_a_commit_wakes_who_waits_in_this_process_without_a_look_at_the_clock(
     for module, name in (
         (waiting, "_POLL_S"),
         (waiting, "_LOOK_AGAIN_S"),
+        (postgres_waiting, "_POLL_S"),
         (memory_module, "_STOP_LOOKED_AT_S"),
     ):
         monkeypatch.setattr(module, name, 10 * LONG_S)

@@ -1,0 +1,162 @@
+"""The checkpoints and dead letters of subscriptions, and waiting for what they wait for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ...engine.domain.identifiers import identifier
+from ...engine.errors import CorruptLog
+from ...engine.ports import DeadLetter, Progress, StoredEvent
+from ..subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
+from .changes import as_json, calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from threading import Event
+
+    from ...engine.ports import Change
+    from .connection import Connection
+    from .readers import Readers
+    from .waiting import Waiting
+    from .writer import Writer
+
+_CHECKPOINT: Final = "SELECT checkpoint FROM subscriptions WHERE name = %s::text"
+_CALL: Final = (
+    "SELECT outcome, actual, highest, place FROM advance_checkpoint("
+    "%s::text, %s::bigint, %s::bigint, %s::bigint, %s::bigint[], %s::jsonb, %s::jsonb)"
+)
+_MOVED, _NOT_THERE, _TAKEN_OVER, _SETTLED, _NOTHING_AHEAD = range(5)
+_COLUMNS: Final = (
+    "SELECT position, stream, version, type, time, data, digest, error, reason, attempts, set_aside_at"
+    " FROM dead_letters WHERE name = %s::text AND position > %s::bigint"
+)
+_LETTERS: Final = _COLUMNS + " ORDER BY position LIMIT %s::bigint"
+_OF_STREAM: Final = _COLUMNS + " AND stream = %s::text ORDER BY position LIMIT %s::bigint"
+_FIELDS: Final = len(StoredEvent._fields)
+_PAGE: Final = 32
+_IS_THERE: Final = (
+    "SELECT 1 FROM pg_class"
+    " WHERE relname = 'subscriptions' AND relnamespace = to_regnamespace(current_schema())"
+)
+_ALL: Final = (
+    "SELECT name, checkpoint, (SELECT count(*) FROM dead_letters WHERE dead_letters.name = subscriptions.name)"
+    " FROM subscriptions ORDER BY name"
+)
+_NUMBERS: Final = range(2**63)
+"""What PostgreSQL's bigint holds."""
+_NOWHERE: Final = "-1"
+"""Stands for a number that no position and no token can be."""
+
+
+class PostgresSubscribing(Subscribing):
+    """The part of the PostgreSQL store that subscriptions are made of."""
+
+    _readers: Readers
+    _waiting: Waiting
+
+    if TYPE_CHECKING:
+
+        def head(self) -> int: ...  # noqa: D102 - the store's own
+        def _checked_writer(self) -> Writer: ...
+        def _reading(self) -> AbstractContextManager[Connection]: ...
+        def _check_process(self) -> None: ...
+        def _translated(self) -> AbstractContextManager[None]: ...
+
+    def wait_for(
+        self,
+        position: int,
+        *,
+        subscription: str | None = None,
+        timeout_s: float | None = None,
+        stop: Event | None = None,
+    ) -> bool:
+        """Wait until the head, or the checkpoint of a subscription, is at or above `position`."""
+
+        def reached() -> bool:
+            there = self.head() if subscription is None else self.checkpoint_of(subscription)
+            return there is not None and there >= position
+
+        return reached() or self._waiting.until(reached, timeout_s=timeout_s, stop=stop)
+
+    def checkpoint_of(self, name: str) -> int | None:
+        """Return the checkpoint of a subscription; None where there is none of that name."""
+        with self._reading() as connection:
+            found = connection.execute(_CHECKPOINT, (name,)).fetchone()
+        return None if found is None else int(found[0])
+
+    def advance(
+        self,
+        name: str,
+        *,
+        expected: int | None,
+        position: int,
+        changes: Sequence[Change] = (),
+        set_aside: Sequence[DeadLetter] = (),
+        resolved: Sequence[int] = (),
+        fence: int | None = None,
+    ) -> None:
+        """Move a checkpoint, apply view changes, and set events aside or settle them; all of it or nothing."""
+        writer = self._checked_writer()
+        identifier("subscription", name)
+        letters, positions = in_order(set_aside), list(resolved)
+        told = (
+            name,
+            None if expected is None else _number(expected),
+            _number(position),
+            None if fence is None else _number(fence),
+            "{" + ",".join(map(_number, positions)) + "}",
+            as_json([_as_row(letter) for letter in letters]),
+            as_json(calls((0, change) for change in changes)),
+        )
+        outcome, actual, highest, place = writer.call(_CALL, told)
+        if outcome == _NOT_THERE:
+            check_move(name, expected, actual, position, highest)
+        if outcome == _TAKEN_OVER:
+            raise taken_over(name, actual)
+        if outcome == _SETTLED:
+            raise settled(name, actual, positions[place - 1])
+        if outcome == _NOTHING_AHEAD:
+            raise nothing_ahead(name, actual, letters[place - 1])
+        if outcome != _MOVED:
+            raise CorruptLog(f"advance_checkpoint answered {outcome!r}")
+
+    def dead_letters(self, name: str, *, stream: str | None = None, after: int = 0) -> Iterator[DeadLetter]:
+        """Yield what a subscription has set aside, of one stream or of all, in the order of positions."""
+        self._check_process()
+        self._readers.check_open()
+        return self._dead_letters(name, stream, after)
+
+    def _dead_letters(self, name: str, stream: str | None, after: int) -> Iterator[DeadLetter]:
+        while True:
+            with self._reading() as connection:
+                page = (
+                    connection.execute(_LETTERS, (name, after, _PAGE), binary=True)
+                    if stream is None
+                    else connection.execute(_OF_STREAM, (name, after, stream, _PAGE), binary=True)
+                ).fetchall()
+            for values in page:
+                letter = DeadLetter(StoredEvent._make(values[:_FIELDS]), *values[_FIELDS:])
+                after = letter.event.position
+                yield letter
+            if len(page) < _PAGE:
+                return
+
+    def subscriptions(self) -> list[Progress]:
+        """Return how far every subscription is, by name."""
+        head = self.head()
+        with self._reading() as connection:
+            # A schema that an older refold has made, opened for reading only, has no such table yet.
+            there = connection.execute(_IS_THERE).fetchone() is not None
+            found = connection.execute(_ALL).fetchall() if there else []
+        return [Progress(name, at, max(head - at, 0), letters) for name, at, letters in found]
+
+
+def _number(value: int) -> str:
+    """Return what the server is told of a number, always as text; one that it cannot hold is found nowhere."""
+    return str(value) if type(value) is int and value in _NUMBERS else _NOWHERE
+
+
+def _as_row(letter: DeadLetter) -> tuple[str | int, ...]:
+    event = letter.event
+    return (*event[:-1], event.digest.hex(), *letter[1:])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
 
 from ..engine.domain.evidence import Evidence, Hold, SentRefund
-from ..engine.domain.identifiers import clipped
+from ..engine.domain.identifiers import clipped, is_identifier
 from ..engine.domain.masking import shown
 from ..engine.domain.message import Channel, HttpRequest
 from ..engine.domain.money import Money
@@ -23,7 +23,6 @@ from .evo_codes import CAPABILITIES, RESULT, CodeTable
 from .evo_signing import SIGN_TYPES, EvoSignature
 from .reading import (
     currency_code,
-    first_text,
     identifier_at,
     json_object,
     member,
@@ -170,7 +169,7 @@ class EvoGateway(ABC):
         if refund_id is None:
             raise UnreadableMessage(self.name, "merchantTransInfo.merchantTransID is no id")
         if member(document, "transAmount") is not None:
-            amount: Money | None = _money(document, "transAmount")
+            amount: Money | None = _money(_part(document, "transAmount"))
         elif self.amount_required:
             raise UnreadableMessage(self.name, "transAmount is absent")
         else:
@@ -286,26 +285,37 @@ def _idempotency_key(refund_id: str) -> str:
     return refund_id if len(refund_id) <= _MAX_KEY else hashlib.sha256(refund_id.encode()).hexdigest()
 
 
-def _currency(document: object, path: str) -> str | None:
-    written = member(document, f"{path}.currency")
+def _money(amount: dict[str, Any]) -> Money:
+    currency = _currency(amount)
+    if currency is None:
+        raise InvalidAmount(amount.get("currency"), "an ISO 4217 code is needed")
+    return Money.parse(amount.get("value"), currency)
+
+
+def _currency(amount: dict[str, Any]) -> str | None:
+    written = amount.get("currency")
     try:
         return currency_code(written) if written else None
     except InvalidAmount:
         return None
 
 
-def _money(document: object, path: str) -> Money:
-    currency = _currency(document, path)
-    if currency is None:
-        raise InvalidAmount(member(document, f"{path}.currency"), "an ISO 4217 code is needed")
-    return Money.parse(member(document, f"{path}.value"), currency)
-
-
-def _amount_minor(document: object, path: str, currency: str | None) -> int | None:
+def _amount_minor(amount: dict[str, Any], currency: str | None) -> int | None:
     try:
-        return None if currency is None else Money.parse(member(document, f"{path}.value"), currency).minor
+        return None if currency is None else Money.parse(amount.get("value"), currency).minor
     except InvalidAmount:
         return None
+
+
+def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the object of that name; an empty one where there is none, in which nothing will be found."""
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _merchant_id(document: dict[str, Any]) -> str | None:
+    found = _part(document, "merchantTransInfo").get("merchantTransID")
+    return found if is_identifier(found) else None
 
 
 def _odd_field(document: object, name: str, evidence: Evidence) -> str | None:
@@ -325,16 +335,8 @@ _ORIGINALS: Final = ("capture", "payment")
 """Where the original stands; a refund of a capture names the capture. Source: Evonet, Refund notification."""
 
 
-def _original(document: object) -> str | None:
-    for where in _ORIGINALS:
-        found = identifier_at(document, f"{where}.merchantTransInfo.merchantTransID")
-        if found is not None:
-            return found
-    return None
-
-
 def _evidence(
-    document: object,
+    document: dict[str, Any],
     name: str,
     signal: Signal,
     code: str,
@@ -342,18 +344,31 @@ def _evidence(
     *,
     claims: Signal | None = None,
 ) -> Evidence:
-    amount = f"{name}.transAmount"
-    currency = _currency(document, amount)
+    said = _part(document, name)
+    trans, amount = _part(said, "evoTransInfo"), _part(said, "transAmount")
+    currency, gateway_id = _currency(amount), trans.get("evoTransID")
+    payment_id = None
+    for original in _ORIGINALS:
+        payment_id = payment_id or _merchant_id(_part(document, original))
     return Evidence(
         signal=signal,
         claims=claims,
         code=code,
-        refund_id=identifier_at(document, f"{name}.merchantTransInfo.merchantTransID"),
-        payment_id=_original(document),
-        gateway_refund_id=identifier_at(document, f"{name}.evoTransInfo.evoTransID"),
-        amount_minor=_amount_minor(document, amount, currency),
+        refund_id=_merchant_id(said),
+        payment_id=payment_id,
+        gateway_refund_id=gateway_id if is_identifier(gateway_id) else None,
+        amount_minor=_amount_minor(amount, currency),
         currency=currency,
-        gateway_time=moment(member(document, f"{name}.evoTransInfo.evoTransTime")),
-        detail=first_text(document, f"{name}.failureReason", f"{name}.pspFailureReason", "result.message"),
+        gateway_time=moment(trans.get("evoTransTime")),
+        detail=clipped(
+            _text(said, "failureReason")
+            or _text(said, "pspFailureReason")
+            or _text(_part(document, "result"), "message")
+        ),
         hold=hold,
     )
+
+
+def _text(document: dict[str, Any], name: str) -> str:
+    found = document.get(name)
+    return found if isinstance(found, str) else ""

@@ -34,37 +34,29 @@ class Folds:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._kept: dict[str, tuple[list[bytes], Refund]] = {}
+        self._kept: dict[str, tuple[list[bytes], Refund | None]] = {}
         self._lock = threading.Lock()
 
     def fold(self, stream: str, stored: Iterator[StoredEvent]) -> Refund | None:
         """Return the refund after all events of its stream, which the store has checked; None for no events."""
-        digests, refund = self._kept.get(stream, ([], None))
-        known = list(islice(stored, len(digests)))
-        seen = [event.digest for event in known]
-        if seen != digests:  # the log says something else now
-            stored, refund, seen = chain(known, stored), None, []
-        new = next(stored, None)
-        if new is None:
-            return refund
-        after = fold(decoded(_noted(chain((new,), stored), seen)), refund)
-        if after is not None and len(seen) <= _LONGEST:
-            self._keep(stream, seen, after)
-        return after
+        events = list(islice(stored, _LONGEST + 1))
+        if len(events) > _LONGEST:
+            return fold(decoded(chain(events, stored)))
+        digests = [event.digest for event in events]
+        known, refund = self._kept.get(stream, ([], None))
+        if digests[: len(known)] != known:  # the log says something else now
+            known, refund = [], None
+        if len(known) < len(digests):
+            refund = fold(decoded(events[len(known) :]), refund)
+            self._keep(stream, digests, refund)
+        return refund
 
-    def _keep(self, stream: str, digests: list[bytes], refund: Refund) -> None:
+    def _keep(self, stream: str, digests: list[bytes], refund: Refund | None) -> None:
         with self._lock:
             self._kept.pop(stream, None)
             self._kept[stream] = (digests, refund)
             if len(self._kept) > _MOST:
                 del self._kept[next(iter(self._kept))]
-
-
-def _noted(stored: Iterator[StoredEvent], digests: list[bytes]) -> Iterator[StoredEvent]:
-    for event in stored:
-        if len(digests) <= _LONGEST:
-            digests.append(event.digest)
-        yield event
 
 
 _OF_STORE: Final[WeakKeyDictionary[EventStore, Folds]] = WeakKeyDictionary()

@@ -33,6 +33,7 @@ PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=
 MESSAGE = MessageRef(digest="00", size=2)
 ANSWERS = (Channel.API_RESPONSE, Channel.POLL, Channel.WEBHOOK, Channel.REPORT)
 DECISIONS = ("success", "failed", "closed")
+NO_MONEY_MOVED = {"rejected", "not_found", "failed", "closed", "reversed"}
 WITHOUT_EFFECT = {"uncertain", "not_found", "unrecognised"}
 
 
@@ -44,12 +45,13 @@ class Life(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.told = self.tools.story()
-        self.seen, self.raised, self.decided, self.submitted = frozenset(), set(), None, False
+        self.seen, self.raised, self.decided = frozenset(), set(), None
+        self.submissions, self.doubted = 0, False
 
     @rule()
     def submit(self):
         self.told.append(SubmissionStarted(idempotency_key="r-1", message=MESSAGE))
-        self.submitted = True
+        self.submissions += 1
 
     @rule(signal=st.sampled_from(sorted(Signal)), channel=st.sampled_from(ANSWERS))
     def evidence(self, signal, channel):
@@ -59,6 +61,10 @@ class Life(RuleBasedStateMachine):
             self.seen |= {str(signal)}
         if signal == "unrecognised":
             self.raised.add("unrecognised")
+        if signal == "rejected" and channel == "api_response":
+            self.doubted = True  # of several submissions another one may have come through
+        elif signal in NO_MONEY_MOVED and channel in {"poll", "report"}:
+            self.doubted = False
         self.moved_legally(before, signal)
 
     @rule(signal=st.sampled_from(sorted(Signal)), channel=st.sampled_from(ANSWERS))
@@ -100,11 +106,12 @@ class Life(RuleBasedStateMachine):
     def it_is_what_the_model_says(self):
         state = self.tools.oracle.state(self.seen, self.decided)
         attention = self.tools.oracle.attention(
-            self.seen, self.decided, submitted=self.submitted, raised=self.raised
+            self.seen, self.decided, submitted=self.submissions > 0, raised=self.raised
         )
         assert self.tools.shown(self.told.refund) == (state, attention)
         assert set(signals_in(self.told.refund.mask)) == self.seen
-        released = state in {"failed", "closed"} and "conflict" not in attention
+        held = self.submissions > 1 and self.doubted and self.decided is None
+        released = state in {"failed", "closed"} and "conflict" not in attention and not held
         assert self.told.refund.reserved is not released
 
     def teardown(self):

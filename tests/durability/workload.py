@@ -25,7 +25,7 @@ from refold.engine.service.views import ATTENTION, PAYMENTS
 
 PATIENT_S = 60
 """Longer than any writer waits for its turn here."""
-PAUSE_S = 0.005
+PAUSE_S = 0.02
 """How long one who follows the log waits for more of it, unless all is over."""
 
 

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PINNED := pyproject.toml constraints.txt
 
-.PHONY: help demo test check types lint format package constraints clean
+.PHONY: help demo test bench check types lint format package constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -19,6 +19,9 @@ demo: $(VENV)/.for-demo ## install refold into .venv and run its demo
 test: $(VENV)/.for-test ## run every test with branch coverage
 	@echo "test: pytest, at least $(MIN_COVERAGE)% of engine, adapters and eventstore covered"
 	@$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term --cov-fail-under=$(MIN_COVERAGE)
+
+bench: $(VENV)/.for-bench ## measure the stores against eventsourcing and the raw drivers
+	@$(BIN)/python benchmarks/bench.py
 
 check: types lint ## type-check and lint
 
@@ -61,8 +64,9 @@ clean: ## remove everything the other targets made
 
 $(VENV)/.for-demo: EXTRA := [simulators]
 $(VENV)/.for-test: EXTRA := [test]
+$(VENV)/.for-bench: EXTRA := [bench]
 $(VENV)/.for-check: EXTRA := [dev]
-$(VENV)/.for-demo $(VENV)/.for-test $(VENV)/.for-check: $(PINNED) | $(BIN)/python
+$(VENV)/.for-demo $(VENV)/.for-test $(VENV)/.for-bench $(VENV)/.for-check: $(PINNED) | $(BIN)/python
 	@echo "installing refold$(EXTRA) into $(VENV)"
 	@$(PIP) install -c constraints.txt -e '.$(EXTRA)'
 	@touch $@

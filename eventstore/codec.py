@@ -67,9 +67,8 @@ def validate(writes: Sequence[Write], key: str | None, content: str | None) -> N
     Raises:
         InvalidInput: no event at all, one stream twice, a name or a text that cannot be stored.
     """
-    if not any(write.events for write in writes):
-        raise InvalidInput("an append needs at least one event")
-    streams = set()
+    streams: set[str] = set()
+    empty = True
     for stream, _, events in writes:
         if not _STREAM.fullmatch(stream):
             raise InvalidIdentifier("stream", stream)
@@ -80,6 +79,9 @@ def validate(writes: Sequence[Write], key: str | None, content: str | None) -> N
             if not (_is_type(type_) and _HEADER_FIELD.fullmatch(time)):
                 raise InvalidIdentifier("event type or time", f"{type_} {time}")
             _storable("event data", data)
+            empty = False
+    if empty:
+        raise InvalidInput("an append needs at least one event")
     if key is not None:
         _storable("key", key)
         _storable("content", content or "")

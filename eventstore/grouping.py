@@ -56,7 +56,8 @@ class Member(_Waiter, Generic[Request, Result]):
 
     def __init__(self, request: Request) -> None:
         """Wrap a request."""
-        super().__init__()
+        self.leads = False
+        self._ready = None
         self.request = request
         self.result: Result | None = None
         self.error: BaseException | None = None
@@ -144,7 +145,8 @@ class Turns(Generic[Request, Result]):
     def _lead(self, first: Member[Request, Result]) -> None:
         members = [first]
         try:
-            self._take_along(members)
+            if self._queue:
+                self._take_along(members)
             self._commit(members)
         except BaseException as error:
             self._fail(members, error)
@@ -176,13 +178,14 @@ class Turns(Generic[Request, Result]):
     def _pass_on(self) -> None:
         while True:
             try:
-                following = self._queue.popleft()
-            except IndexError:
-                self._turn.release()
-                # Who queued just now saw the turn taken: it must not wait for ever.
-                if not self._queue or not self._turn.acquire(blocking=False):
-                    return
-                continue
-            following.leads = True
-            following.wake()
-            return
+                following = self._queue.popleft() if self._queue else None
+            except IndexError:  # it gave up waiting just now
+                following = None
+            if following is not None:
+                following.leads = True
+                following.wake()
+                return
+            self._turn.release()
+            # Who queued just now saw the turn taken: it must not wait for ever.
+            if not self._queue or not self._turn.acquire(blocking=False):
+                return

@@ -27,9 +27,9 @@ def append(connection: sqlite3.Connection, requests: Sequence[Request]) -> list[
 
     A refused one leaves nothing. What SQLite itself refuses is raised, and the transaction is to be undone.
     """
-    streams = {write.stream for request in requests for write in request.writes}
-    keys = {request.key for request in requests if request.key is not None}
-    appending = _Appending(connection, *log.look(connection, list(streams), list(keys)))
+    streams = [write.stream for request in requests for write in request.writes]
+    keys = [request.key for request in requests if request.key is not None]
+    appending = _Appending(connection, *log.look(connection, streams, keys))
     outcomes = [appending.decided(request) for request in requests]
     appending.write()
     return outcomes

@@ -95,10 +95,10 @@ def look(
     if len(streams) + len(keys) > _MOST_LOOKED_AT:
         used = {key for key in keys if connection.execute(_KEY, (key,)).fetchone() is not None}
         return head(connection), {stream: version(connection, stream) for stream in streams}, used
-    found = connection.execute(_look(len(streams), len(keys)), (*streams, *keys)).fetchone()
-    versions = {name: _number(number or 0) for name, number in zip(streams, found[1:], strict=False)}
-    has = found[1 + len(streams) :]
-    return _number(found[0]), versions, {key for key, there in zip(keys, has, strict=True) if there}
+    last, *found = connection.execute(_look(len(streams), len(keys)), (*streams, *keys)).fetchone()
+    versions = {name: _number(number or 0) for name, number in zip(streams, found, strict=False)}
+    used = {key for key, there in zip(keys, found[len(streams) :], strict=True) if there} if keys else set()
+    return _number(last), versions, used
 
 
 @cache
@@ -108,6 +108,9 @@ def _look(streams: int, keys: int) -> str:
 
 def insert(connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
     """Store events."""
+    if len(events) == 1:
+        connection.execute(_insert(1), events[0])
+        return
     for start in range(0, len(events), _MOST_AT_ONCE):
         rows = events[start : start + _MOST_AT_ONCE]
         connection.execute(_insert(len(rows)), list(chain.from_iterable(rows)))

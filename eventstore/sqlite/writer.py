@@ -79,7 +79,8 @@ class Writer:
 
     def owned(self) -> sqlite3.Connection | None:
         """Return the connection if this thread is inside a transaction."""
-        return self._connection if self._owner == threading.get_ident() else None
+        owner = self._owner
+        return self._connection if owner is not None and owner == threading.get_ident() else None
 
     def append(self, request: Request) -> Appended:
         """Append, in one commit with whoever else is waiting; inside a transaction of this thread at its end."""

@@ -175,7 +175,15 @@ class EventStore(Subscribable, Protocol):
         ...
 
     def settle(self, key: str) -> Appended | None:
-        """Tell whether the append of that key happened, reading afresh."""
+        """Tell whether the append of that key happened, reading afresh.
+
+        The answer is final for an append whose caller is gone, or was told `OutcomeUnknown`: what the store had begun
+        of it is waited for. Only inside a batch of this thread, and where the store was opened read-only, None says no
+        more than that it is not there yet.
+
+        Raises:
+            StoreBusy: it was not over in time; ask again.
+        """
         ...
 
     def head(self) -> int:

@@ -184,9 +184,13 @@ class PostgresStore:
     # ---- reading
 
     def settle(self, key: str) -> Appended | None:
-        """Tell whether the append of that key happened, reading afresh."""
+        """Tell whether the append of that key happened, waiting for those the server has begun."""
         with self._reading() as connection:
-            return log.settled(connection, key)
+            found = log.settled(connection, key)
+            # A batch of this thread keeps the others out: to wait for them would be without end.
+            if found is None and self._writer is not None and self._writer.owned() is None:
+                found = log.settled_for_good(connection, key)
+        return found
 
     def head(self) -> int:
         """Return the last position; 0 for an empty log."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -21,7 +22,6 @@ from ..engine.errors import InvalidAmount, InvalidIdentifier, InvalidSetting, Un
 from .evo_codes import CAPABILITIES, RESULT, CodeTable
 from .evo_signing import SIGN_TYPES, EvoSignature
 from .reading import (
-    Fields,
     currency_code,
     first_text,
     identifier_at,
@@ -264,10 +264,11 @@ class EvoGateway(ABC):
         code = shown_code(field, status)
         if row is None or row.signal is None:
             return _evidence(document, name, Signal.UNRECOGNISED, code)
-        odd = _odd_field(document, name)
-        if odd is not None:
-            return _evidence(document, name, Signal.UNRECOGNISED, odd, claims=row.signal)
-        return _evidence(document, name, row.signal, code)
+        evidence = _evidence(document, name, row.signal, code)
+        odd = _odd_field(document, name, evidence)
+        if odd is None:
+            return evidence
+        return replace(evidence, signal=Signal.UNRECOGNISED, code=odd, claims=row.signal)
 
 
 def path_segment(name: str, value: str) -> str:
@@ -286,7 +287,11 @@ def _idempotency_key(refund_id: str) -> str:
 
 
 def _currency(document: object, path: str) -> str | None:
-    return Fields(document).take(f"{path}.currency", currency_code)
+    written = member(document, f"{path}.currency")
+    try:
+        return currency_code(written) if written else None
+    except InvalidAmount:
+        return None
 
 
 def _money(document: object, path: str) -> Money:
@@ -296,29 +301,36 @@ def _money(document: object, path: str) -> Money:
     return Money.parse(member(document, f"{path}.value"), currency)
 
 
-def _amount(document: object, name: str) -> Money | None:
+def _amount_minor(document: object, path: str, currency: str | None) -> int | None:
     try:
-        return _money(document, f"{name}.transAmount")
+        return None if currency is None else Money.parse(member(document, f"{path}.value"), currency).minor
     except InvalidAmount:
         return None
 
 
-def _odd_field(document: object, name: str) -> str | None:
+def _odd_field(document: object, name: str, evidence: Evidence) -> str | None:
     """Return the field that ought to be compared with the request and cannot be read, as `field=value`.
 
     Leaving it out would leave the comparison out: an outcome that cannot be compared is for a person.
     """
-    reference = f"{name}.merchantTransInfo.merchantTransID"
-    if member(document, reference) not in (None, "") and identifier_at(document, reference) is None:
+    reference, amount = f"{name}.merchantTransInfo.merchantTransID", f"{name}.transAmount"
+    if evidence.refund_id is None and member(document, reference) not in (None, ""):
         return shown_code(reference, member(document, reference))
-    amount = f"{name}.transAmount"
-    if member(document, amount) is not None and _amount(document, name) is None:
+    if evidence.amount_minor is None and member(document, amount) is not None:
         return shown_code(amount, member(document, f"{amount}.value"))
     return None
 
 
 _ORIGINALS: Final = ("capture", "payment")
 """Where the original stands; a refund of a capture names the capture. Source: Evonet, Refund notification."""
+
+
+def _original(document: object) -> str | None:
+    for where in _ORIGINALS:
+        found = identifier_at(document, f"{where}.merchantTransInfo.merchantTransID")
+        if found is not None:
+            return found
+    return None
 
 
 def _evidence(
@@ -330,19 +342,17 @@ def _evidence(
     *,
     claims: Signal | None = None,
 ) -> Evidence:
-    amount = _amount(document, name)
-    originals = (
-        identifier_at(document, f"{where}.merchantTransInfo.merchantTransID") for where in _ORIGINALS
-    )
+    amount = f"{name}.transAmount"
+    currency = _currency(document, amount)
     return Evidence(
         signal=signal,
         claims=claims,
         code=code,
         refund_id=identifier_at(document, f"{name}.merchantTransInfo.merchantTransID"),
-        payment_id=next((found for found in originals if found), None),
+        payment_id=_original(document),
         gateway_refund_id=identifier_at(document, f"{name}.evoTransInfo.evoTransID"),
-        amount_minor=amount.minor if amount else None,
-        currency=_currency(document, f"{name}.transAmount"),
+        amount_minor=_amount_minor(document, amount, currency),
+        currency=currency,
         gateway_time=moment(member(document, f"{name}.evoTransInfo.evoTransTime")),
         detail=first_text(document, f"{name}.failureReason", f"{name}.pspFailureReason", "result.message"),
         hold=hold,

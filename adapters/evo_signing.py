@@ -62,6 +62,8 @@ def string_to_sign(method: str, target: str, *, date_time: str, key: str, msg_id
 
 
 def _sorted_query(target: str) -> str:
+    if "?" not in target:
+        return target
     path, mark, query = target.partition("?")
     return path + mark + "&".join(sorted(query.split("&")))
 
@@ -139,7 +141,8 @@ class EvoSignature:
         Raises:
             InvalidSignature: a signature is present and no unexpired key verifies it.
         """
-        authorization = message.header("Authorization")
+        headers = message.headers_by_name()
+        authorization = headers.get("authorization")
         if not self.keys or authorization is None or not message.exact:
             return UNVERIFIED
         if channel is Channel.WEBHOOK:
@@ -148,7 +151,7 @@ class EvoSignature:
             method, target = message.method, message.target
         else:
             return UNVERIFIED
-        sign_type = self._header(message, "SignType")
+        sign_type = self._header(headers, "SignType")
         if channel is Channel.REQUEST and sign_type == KEY_BASED:
             return UNVERIFIED
         sign_type = sign_type or self._sign_type
@@ -157,7 +160,7 @@ class EvoSignature:
         given = digest_bytes(authorization, SIGN_TYPES[sign_type].size)
         if given is None:
             raise InvalidSignature(self._gateway, f"it is no {sign_type} digest in hexadecimal")
-        date_time, msg_id = self._header(message, "DateTime"), self._header(message, "MsgID")
+        date_time, msg_id = self._header(headers, "DateTime"), self._header(headers, "MsgID")
 
         def verifies(key: SigningKey) -> bool:
             signed = string_to_sign(
@@ -170,12 +173,12 @@ class EvoSignature:
             raise InvalidSignature(self._gateway, "no unexpired key verifies it")
         return Verification(Trust.VERIFIED, key.key_id)
 
-    def _header(self, message: Message, name: str) -> str:
+    def _header(self, headers: dict[str, str], name: str) -> str:
         """Return a signed header, empty where absent.
 
         A line break in it would let a signed answer pass for a webhook, its path folded into DateTime.
         """
-        value = message.header(name) or ""
+        value = headers.get(name.lower()) or ""
         if len(value) > MAX_HEADER:
             raise InvalidSignature(self._gateway, f"the header {name} is above {MAX_HEADER} characters")
         if not value.isprintable():

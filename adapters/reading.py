@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -73,11 +74,17 @@ def form_fields(gateway: str, raw: bytes) -> dict[str, Any]:
 
 def member(document: object, path: str) -> object:
     """Return what stands at a dotted path, None where a step is missing or no object."""
-    for step in path.split("."):
+    for step in _steps(path):
         if not isinstance(document, dict):
             return None
         document = document.get(step)
     return document
+
+
+@lru_cache(maxsize=512)
+def _steps(path: str) -> tuple[str, ...]:
+    """Split a path; the adapters have few, and ask for them in every message."""
+    return tuple(path.split("."))
 
 
 def text(document: object, path: str) -> str | None:
@@ -88,8 +95,8 @@ def text(document: object, path: str) -> str | None:
 
 def identifier_at(document: object, path: str) -> str | None:
     """Return the id at a dotted path, None where there is none or it could not enter the log."""
-    found = text(document, path)
-    return found if is_identifier(found) else None
+    found = member(document, path)
+    return found if isinstance(found, str) and is_identifier(found) else None
 
 
 def shown_code(field: str, value: object) -> str:
@@ -102,7 +109,11 @@ def shown_code(field: str, value: object) -> str:
 
 def first_text(document: object, *paths: str) -> str:
     """Return the first text found at the paths as evidence keeps a gateway's words; empty where there is none."""
-    return next((clipped(found) for path in paths if (found := text(document, path))), "")
+    for path in paths:
+        found = text(document, path)
+        if found:
+            return clipped(found)
+    return ""
 
 
 def moment(written: object) -> datetime | None:
@@ -112,9 +123,11 @@ def moment(written: object) -> datetime | None:
     """
     if not isinstance(written, str):
         return None
-    plain = _OFFSET_AFTER_Z.sub("+", written)
+    plain = written
     if not _ISO_8601.fullmatch(plain):
-        return None
+        plain = _OFFSET_AFTER_Z.sub("+", written)
+        if not _ISO_8601.fullmatch(plain):
+            return None
     try:
         return datetime.fromisoformat(plain)
     except ValueError:  # the 31st of February, hour 25, an offset of a day

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..engine.errors import EventMissing
+from .codec import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..engine.ports import StoredEvent
 
 
 def dense(
-    events: Iterator[StoredEvent], number: str, after: int, end: int, stream: str | None = None
+    events: Iterable[StoredEvent], number: str, after: int, end: int, stream: str | None = None
 ) -> Iterator[StoredEvent]:
-    """Yield the events as long as their numbers ("position" or "version") have no gap, up to the last one.
+    """Check and yield the events as long as their numbers ("position" or "version") have no gap, up to the last one.
 
     Raises:
-        EventMissing: they have one.
+        EventCorrupt: the bytes of one do not match its digest.
+        EventMissing: the numbers have a gap.
     """
+    of = attrgetter(number)
     for event in events:
-        if getattr(event, number) != after + 1:
+        if of(checked(event)) != after + 1:
             break
         after += 1
         yield event

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from refold.engine.service.journal import load_refund
+from refold.engine.service.folds import load_refund
 
 from .measuring import Row, each, interleaved
 from .peer import application, lived

@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from .evidence import Hold
 from .signals import OUTCOME_BITS, UNSETTLED, State, conflicting, contradicting
 
 if TYPE_CHECKING:
@@ -35,16 +34,30 @@ class Attention(StrEnum):
 
 def attention_of(refund: Refund) -> frozenset[Attention]:
     """Return why a person should look at the refund."""
-    mask, decided, unsettled = refund.mask, refund.resolution, refund.state in UNSETTLED
-    unseen = mask & OUTCOME_BITS & ~decided.seen_mask if decided is not None else 0
-    hidden = decided is None and refund.state is State.CLOSED and refund.hold is Hold.UNTIL_RECONCILED
-    raised = {
-        Attention.IN_DOUBT: decided is None and refund.submitted and not mask,
-        Attention.CONFLICT: bool(unseen) or (decided is None and conflicting(mask)),
-        Attention.CONTRADICTED: decided is None and contradicting(mask),
-        Attention.MISMATCH: refund.mismatched,
-        Attention.UNRECOGNISED: refund.unrecognised,
-        Attention.OVERDUE: (unsettled and refund.overdue) or (hidden and not refund.reconciled),
-        Attention.POLLING_EXHAUSTED: unsettled and refund.exhausted,
-    }
-    return frozenset(reason for reason, holds in raised.items() if holds)
+    reasons = _of_evidence(refund)
+    if refund.mismatched:
+        reasons.append(Attention.MISMATCH)
+    if refund.unrecognised:
+        reasons.append(Attention.UNRECOGNISED)
+    if (refund.overdue or refund.exhausted) and refund.state in UNSETTLED:
+        if refund.overdue:
+            reasons.append(Attention.OVERDUE)
+        if refund.exhausted:
+            reasons.append(Attention.POLLING_EXHAUSTED)
+    return frozenset(reasons)
+
+
+def _of_evidence(refund: Refund) -> list[Attention]:
+    mask, decided = refund.mask, refund.resolution
+    if decided is not None:
+        return [Attention.CONFLICT] if mask & OUTCOME_BITS & ~decided.seen_mask else []
+    reasons: list[Attention] = []
+    if not mask and refund.submitted:
+        reasons.append(Attention.IN_DOUBT)
+    if conflicting(mask):
+        reasons.append(Attention.CONFLICT)
+    if contradicting(mask):
+        reasons.append(Attention.CONTRADICTED)
+    if refund.unproven and not refund.reconciled and refund.state is State.CLOSED:
+        reasons.append(Attention.OVERDUE)
+    return reasons

@@ -54,6 +54,13 @@ class Message:
                 return value
         return None
 
+    def headers_by_name(self) -> dict[str, str]:
+        """Return the headers by their names in lower case; the first where a name stands twice, as `header` does."""
+        found: dict[str, str] = {}
+        for name, value in self.headers.items():
+            found.setdefault(name.lower(), value)
+        return found
+
     def retry_after_s(self) -> int | None:
         """Return how many seconds the sender wants to be left alone, by its Retry-After header; a day at most."""
         text = (self.header("Retry-After") or "").strip()

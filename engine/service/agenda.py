@@ -13,7 +13,7 @@ from ..domain.contact import Why, next_contact
 from ..domain.signals import State
 from ..domain.wire import time_text
 from ..errors import CorruptLog, EventCorrupt
-from .journal import load_refund
+from .folds import load_refund
 from .views import REFUNDS
 
 if TYPE_CHECKING:

@@ -131,6 +131,9 @@ def message(value: object) -> Message:
 
 def are_headers(value: object) -> bool:
     """Tell whether something is a mapping of texts to texts."""
-    return isinstance(value, Mapping) and all(
-        isinstance(name, str) and isinstance(text, str) for name, text in value.items()
-    )
+    if not isinstance(value, Mapping):
+        return False
+    for name, text in value.items():  # noqa: SIM110 - `all` takes twice as long, and every message comes by here
+        if not (isinstance(name, str) and isinstance(text, str)):
+            return False
+    return True

@@ -39,7 +39,8 @@ from ..errors import (
 from ..ports.transport import NoAnswer, no_endpoint
 from .building import as_message
 from .contacted import Contacted
-from .journal import advanced, load_refund, payment_stream, refund_stream, refund_write, retried
+from .folds import load_refund
+from .journal import advanced, payment_stream, refund_stream, refund_write, retried
 from .noticing import named
 from .reserving import check_distinct, check_reserved, under_way
 from .views import refund_changes

@@ -13,7 +13,8 @@ from ..domain.message import Channel
 from ..domain.refund import decide_overdue, decide_resolution
 from ..domain.signals import State
 from ..errors import CorruptLog, RefundNotFound
-from .journal import advanced, load_refund, refund_write, retried
+from .folds import load_refund
+from .journal import advanced, refund_write, retried
 from .views import REFUNDS, refund_changes, refund_view_of_row
 
 if TYPE_CHECKING:

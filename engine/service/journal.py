@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..domain import payment as payments
-from ..domain import refund as refunds
 from ..domain.events import Recorded
 from ..domain.lifecycle import check_move
 from ..domain.refund import evolve
@@ -44,15 +43,13 @@ def inbox_stream(gateway: str) -> str:
 
 def decoded(stored: Iterable[StoredEvent]) -> Iterator[Recorded]:
     """Yield stored events as the fold reads them. Raises `CorruptLog`."""
-    for event in stored:
+    for position, _, version, wire, time, data, _ in stored:
         try:
-            recorded = Recorded(
-                event.position, event.version, time_of(event.time), from_wire(event.type, event.data)
-            )
+            recorded = Recorded(position, version, time_of(time), from_wire(wire, data))
         except CorruptLog:
             raise
         except Exception as error:
-            raise EventUnreadable(event.type, f"reading it raised {type(error).__name__}") from error
+            raise EventUnreadable(wire, f"reading it raised {type(error).__name__}") from error
         yield recorded
 
 
@@ -60,12 +57,6 @@ def encoded(events: Iterable[Event], time: datetime) -> list[NewEvent]:
     """Return domain events as the store takes them."""
     moment = time_text(time)
     return [NewEvent(event.wire, moment, to_wire(event)) for event in events]
-
-
-def load_refund(store: EventStore, refund_id: str) -> Refund | None:
-    """Fold a refund from its stream; None where it is not in the log. Raises `CorruptLog`."""
-    stream = refund_stream(refund_id)
-    return folded(stream, lambda: refunds.fold(decoded(store.read_stream(stream))))
 
 
 def load_payment(store: EventStore, gateway: str, payment_id: str) -> Payment | None:

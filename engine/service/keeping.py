@@ -11,11 +11,11 @@ from urllib.parse import quote, quote_plus
 
 from ..domain.events import MessageRef
 from ..domain.identifiers import displayed, note
-from ..domain.masking import mask_cards, mask_text
+from ..domain.masking import mask_cards, mask_text, may_hold_secrets
 from ..ports import Body
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ..domain.message import Message
     from ..ports import Entropy
@@ -27,6 +27,7 @@ _KEPT_HEADERS: Final = frozenset(
 )
 """Headers worth keeping as evidence; all others (cookies, forwarding, tracing) are dropped."""
 _SIGNATURE: Final = re.compile(r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128}", re.ASCII)
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=True, sort_keys=True)
 _KEY_BASED: Final = "key-based"
 _MASK: Final = "****"
 
@@ -43,7 +44,7 @@ class Keeper:
     def keep(self, message: Message) -> tuple[Body, MessageRef]:
         """Return the body to store and the reference the event carries; its size is that of the original bytes."""
         content = mask_cards(self._blanked(message.body))
-        headers = json.dumps(self._headers(message), ensure_ascii=True, sort_keys=True)
+        headers = _ENCODER.encode(self._headers(message))
         salt = self._entropy(_SALT_BYTES)
         digest = body_digest(salt, headers, content)
         reference = MessageRef(digest=digest, size=len(message.body), masked=content != message.body)
@@ -52,6 +53,15 @@ class Keeper:
     def text(self, text: str) -> str:
         """Return a gateway's words as events and logs may carry them: displayable and masked."""
         return mask_text(self._blanked(displayed(text).encode()).decode())
+
+    def texts(self, *texts: str) -> Sequence[str]:
+        """Return each as `text` does; most hold nothing to hide, and one look at all of them together tells."""
+        together = ",".join(texts)  # neither a digit nor what may stand between two
+        if together.isascii() and together.isprintable():
+            raw = together.encode()
+            if self._blanked(raw) is raw and not may_hold_secrets(raw):
+                return texts
+        return [self.text(text) for text in texts]
 
     def note(self, name: str, value: object) -> str:
         """Return a person's words as events may carry them: checked and masked. Raises `InvalidText`."""
@@ -66,7 +76,8 @@ class Keeper:
 
     def _headers(self, message: Message) -> dict[str, str]:
         named = {name.lower(): value for name, value in message.headers.items()}
-        kept = {name: self.text(value) for name, value in named.items() if name in _KEPT_HEADERS}
+        kept = {name: value for name, value in named.items() if name in _KEPT_HEADERS}
+        kept = dict(zip(kept, self.texts(*kept.values()), strict=True))
         if "authorization" in kept and not _is_signature(named):
             kept["authorization"] = _MASK
         return kept

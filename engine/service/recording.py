@@ -17,8 +17,9 @@ from ..domain.signals import Signal, State
 from ..domain.wire import time_text
 from ..errors import InvalidInput, InvalidSignature, RefoldError, UnreadableMessage
 from ..ports import Write
+from .folds import load_refund
 from .inbox import Fact, Inbox
-from .journal import advanced, load_payment, load_refund, payment_stream, refund_write, retried
+from .journal import advanced, load_payment, payment_stream, refund_write, retried
 from .noticing import Moves, named
 from .reserving import plain_reservation
 from .views import REFUNDS, refund_changes
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .keeping import Keeper
 
 _Read = TypeVar("_Read")
+_LOGGER: Final = logging.getLogger("refold")
 
 _LATE_S: Final = 1.0
 """A fact appended more than this many seconds after it reached us carries when it was appended."""
@@ -85,7 +87,7 @@ class Recorder:
         self._clock = clock
         self._moves = moves
         self._inbox = Inbox(store, keeper)
-        self._log = structlog.wrap_logger(logging.getLogger("refold"))
+        self._log = structlog.wrap_logger(_LOGGER)
 
     def record(
         self,
@@ -113,7 +115,7 @@ class Recorder:
         """
         try:
             evidence = self._evidence(gateway, channel, message)
-            if evidence.payment_id is None:
+            if payment_id is not None and evidence.payment_id is None:
                 evidence = replace(evidence, payment_id=payment_id)
             fact = self._fact(gateway, channel, message, verification, evidence, refund_id=refund_id)
             return retried(lambda: self._record(gateway, refund_id, fact))
@@ -159,9 +161,9 @@ class Recorder:
             if channel is Channel.WEBHOOK:
                 raise
             evidence = Evidence(signal=Signal.UNCERTAIN, code=error.code, answered=False)
-        return replace(
-            evidence, detail=self._keeper.text(evidence.detail), code=self._keeper.text(evidence.code)
-        )
+        said = (evidence.detail, evidence.code)
+        detail, code = kept = self._keeper.texts(*said)
+        return evidence if kept == said else replace(evidence, detail=detail, code=code)
 
     def _read(
         self, gateway: Gateway, channel: Channel, reader: Callable[[Message], _Read], message: Message
@@ -255,15 +257,16 @@ class Recorder:
         else:
             known = before.state if before is not None else State.CREATED
             self._moves.tell(after.refund_id, known, after.state)
-        self._log.info(
-            "refund.recorded",
-            refund_id=after.refund_id,
-            gateway=after.gateway,
-            channel=str(channel),
-            position=appended.first,
-            state=str(after.state),
-            duplicate=appended.duplicate,
-        )
+        if _LOGGER.isEnabledFor(logging.INFO):  # else the line would be rendered and thrown away
+            self._log.info(
+                "refund.recorded",
+                refund_id=after.refund_id,
+                gateway=after.gateway,
+                channel=str(channel),
+                position=appended.first,
+                state=str(after.state),
+                duplicate=appended.duplicate,
+            )
         return standing(after, appended.first, Outcome.DUPLICATE if appended.duplicate else Outcome.RECORDED)
 
     def recorded_at(self, message: Message) -> datetime | None:
@@ -332,5 +335,5 @@ def _said(gateway: str, verification: Verification, evidence: Evidence, refund_i
 
 
 def _digest(*parts: object) -> str:
-    raws = (part if isinstance(part, bytes) else f"{type(part).__name__} {part}".encode() for part in parts)
-    return sha256(b"".join(b"%d:%b" % (len(raw), raw) for raw in raws)).hexdigest()
+    raws = [part if isinstance(part, bytes) else f"{type(part).__name__} {part}".encode() for part in parts]
+    return sha256(b"".join([b"%d:%b" % (len(raw), raw) for raw in raws])).hexdigest()

@@ -11,8 +11,9 @@ from ..domain.payment import decide_register
 from ..domain.refund import decide_request
 from ..errors import UnreadableMessage
 from ..ports import Write
+from .folds import load_refund
 from .inbox import Inbox
-from .journal import advanced, encoded, load_payment, load_refund, payment_stream, refund_write, retried
+from .journal import advanced, encoded, load_payment, payment_stream, refund_write, retried
 from .recording import Outcome, Receipt, message_key, standing
 from .reserving import guarded_reservation, plain_reservation
 from .views import payment_changes, refund_changes

@@ -10,7 +10,8 @@ from ..domain.schedule import seconds_between
 from ..domain.signals import UNSETTLED
 from ..errors import InvalidInput, OverRefund
 from ..ports import Write
-from .journal import encoded, load_payment, load_refund, payment_stream
+from .folds import load_refund
+from .journal import encoded, load_payment, payment_stream
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -200,7 +200,7 @@ def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
     """Return what the events between two folds of one refund change."""
     requested_at = time_text(after.requested_at)
     sort_key = f"{requested_at} {after.refund_id}"
-    reasons = after.attention
+    state, reasons, taken = after.state, after.attention, _taken(after)
     changes: list[Change] = [
         Upsert(
             REFUNDS,
@@ -210,9 +210,9 @@ def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
                 after.payment_id,
                 after.amount.minor,
                 after.amount.currency,
-                str(after.state),
-                " ".join(sorted(map(str, reasons))),
-                _taken(after),
+                str(state),
+                " ".join(sorted(reasons)),
+                taken,
                 after.gateway_refund_id,
                 after.version,
                 requested_at,
@@ -228,13 +228,13 @@ def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
         ]
         changes += [Delete(ATTENTION, (str(kind), after.refund_id)) for kind in sorted(known - reasons)]
     if after.payment_id is not None:
-        changes += _payment_change(before, after)
+        changes += _payment_change(before, after, taken)
     return changes
 
 
-def _payment_change(before: Refund | None, after: Refund) -> list[Change]:
+def _payment_change(before: Refund | None, after: Refund, taken: int) -> list[Change]:
     part = before if before is not None and before.payment_id is not None else None
-    reserved = _taken(after) - _taken(part)
+    reserved = taken - _taken(part)
     refunded = _given_back(after) - _given_back(part)
     joined = 0 if part is not None else 1
     if not (reserved or refunded or joined):

@@ -217,11 +217,10 @@ class PostgresStore:
             if not page and end > after:
                 # Appended since, or lost: what was appended is there now.
                 page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
-        first = map(checked, page)
         if len(page) < _PAGE:
-            return dense(first, "version", after, end, stream)
+            return dense(page, "version", after, end, stream)
         rest = self._events(log.BY_VERSION, (stream,), page[-1].version, end, "version")
-        return dense(chain(first, rest), "version", after, end, stream)
+        return dense(chain(page, rest), "version", after, end, stream)
 
     def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield all events in the order of positions, those above `after`."""
@@ -230,7 +229,8 @@ class PostgresStore:
 
     def read_category(self, category: str, *, after: int = 0) -> Iterator[StoredEvent]:
         """Yield the events of all streams `category-…` in the order of positions, those above `after`."""
-        return self._events(log.BY_CATEGORY, (f"{category}-", f"{category}."), after, self.head(), "position")
+        names = (f"{category}-", f"{category}.")
+        return map(checked, self._events(log.BY_CATEGORY, names, after, self.head(), "position"))
 
     def streams(self, category: str) -> Iterator[str]:
         """Yield the names of all streams `category-…`, sorted."""
@@ -257,11 +257,11 @@ class PostgresStore:
     def _events(
         self, select: str, names: tuple[str, ...], after: int, end: int, number: str
     ) -> Iterator[StoredEvent]:
+        """Yield events page by page, unchecked."""
         while after < end:
             with self._reading() as connection:
                 page = log.page(connection, select, (*names, after, end, _PAGE))
-            for event in page:
-                yield checked(event)
+            yield from page
             if len(page) < _PAGE:
                 return
             after = getattr(page[-1], number)

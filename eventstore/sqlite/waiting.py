@@ -24,19 +24,25 @@ class Commits:
     def __init__(self) -> None:
         """Count from zero."""
         self.count = 0
+        self._waiting = 0
         self._changed = threading.Condition()
 
     def tell(self) -> None:
-        """Count a commit."""
-        with self._changed:
-            self.count += 1
-            self._changed.notify_all()
+        """Count a commit; only one thread at a time does. It costs nothing while nobody waits."""
+        self.count += 1
+        if self._waiting:  # who comes now sees the new count
+            with self._changed:
+                self._changed.notify_all()
 
     def wait(self, seen: int, timeout_s: float) -> None:
         """Return when there is one more than were `seen`, or the time is over."""
         with self._changed:
-            if self.count == seen:
-                self._changed.wait(timeout_s)
+            self._waiting += 1
+            try:
+                if self.count == seen:
+                    self._changed.wait(timeout_s)
+            finally:
+                self._waiting -= 1
 
 
 def wait_until(

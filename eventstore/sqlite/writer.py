@@ -89,7 +89,7 @@ class Writer:
 
     def append(self, request: Request) -> Appended:
         """Append, in one commit with whoever else is waiting; inside a transaction of this thread at its end."""
-        outer = self.owned()
+        outer = None if self._owner is None else self.owned()
         if outer is None:
             return self._turns.run(request)
         with self._savepoint(outer), translated(self._path, self._timeout_s):

@@ -270,8 +270,7 @@ def test_the_next_version_is_written_and_the_present_one_still_read(monkeypatch)
         version = 2
         because: str
 
-    monkeypatch.setitem(BY_WIRE, PollingEnded.wire, PollingEnded)
-    monkeypatch.setitem(wires._PREFIX, PollingEnded, '{"v":2,')
+    monkeypatch.setitem(wires._MODELS, PollingEnded.wire, wires._read_by(PollingEnded))
     monkeypatch.setitem(UPCASTERS, (PollingEnded.wire, 1), lambda data: {**data, "because": "not kept then"})
     old = from_wire("refund.polling_exhausted", '{"v":1,"polls":9}')
     assert old == PollingEnded(polls=9, because="not kept then")

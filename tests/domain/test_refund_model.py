@@ -1,5 +1,7 @@
 """Any life of a refund, step by step beside a model that keeps nothing but sets of words."""
 
+from dataclasses import fields
+from functools import reduce
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +18,14 @@ from hypothesis.stateful import (
 from refold.engine.domain import lifecycle
 from refold.engine.domain.events import MessageRef, Recorded, SubmissionStarted
 from refold.engine.domain.message import Channel
-from refold.engine.domain.refund import decide_exhausted, decide_overdue, decide_resolution, evolve, fold
+from refold.engine.domain.refund import (
+    Refund,
+    decide_exhausted,
+    decide_overdue,
+    decide_resolution,
+    evolve,
+    fold,
+)
 from refold.engine.domain.signals import Signal, State, signals_in
 from refold.engine.domain.wire import from_wire, to_wire
 
@@ -100,10 +109,12 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self):
         events = [from_wire(event.wire, to_wire(event)) for event in self.told.events]
-        replayed = fold(
+        history = [
             Recorded(index, index, self.told.refund.updated_at, event)
             for index, event in enumerate(events, start=1)
-        )
+        ]
+        replayed = fold(history)
+        assert replayed == reduce(evolve, history, None)
         assert self.tools.shown(replayed) == self.tools.shown(self.told.refund)
         assert replayed.version == len(events)
 
@@ -124,11 +135,18 @@ def test_a_model_of_another_lifecycle_is_told_apart(life, oracle, monkeypatch):
         run_state_machine_as_test(life, settings=settings(PROFILE, phases=[Phase.generate]))
 
 
+def test_a_folded_refund_has_all_fields_of_one(story):
+    (asked,) = (Recorded(1, 1, story().now, event) for event in story().events[:1])
+    assert set(vars(fold([asked]))) == {field.name for field in fields(Refund)}
+
+
 def test_folding_from_a_snapshot_is_folding_from_the_start(story):
     told = story()
     for signal in ("pending", "closed", "failed"):
         told.evidence(signal)
     history = [Recorded(n, n, told.now, event) for n, event in enumerate(told.events, start=1)]
-    assert fold(history[2:], fold(history[:2])) == fold(history)
+    snapshot, again = fold(history[:2]), fold(history[:2])
+    assert fold(history[2:], snapshot) == fold(history)
+    assert snapshot == again
     assert fold([]) is None
     assert evolve(fold(history[:3]), history[3]) == fold(history)

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import logging
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
@@ -140,13 +141,14 @@ class Wire:
 
 
 @pytest.fixture(autouse=True)
-def quiet():
+def quiet(caplog):
     """Log nothing on the terminal; `capture_logs` still sees everything."""
 
     def drop(*_):
         raise structlog.DropEvent
 
     structlog.configure(processors=[drop])
+    caplog.set_level(logging.INFO, "refold")
     yield
     structlog.reset_defaults()
 

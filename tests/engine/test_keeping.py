@@ -1,0 +1,44 @@
+"""What is kept of a message: a look at all of its texts together hides what a look at each hides."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refold.engine.service.keeping import Keeper
+
+PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=300)
+SECRET = "k3y,With=Odd Characters"
+KEEPER = Keeper([SECRET], bytes)
+PARTS = st.sampled_from(
+    [
+        *(SECRET, SECRET[:3], SECRET[3:], SECRET.encode().hex()),
+        *("4111111111111111", "41111111", "11111111", "cvv", "=", " 123", "-"),
+        *("ok", "\u202e", "\n", "é", "\ud800"),
+    ]
+)
+TEXTS = st.lists(PARTS, max_size=4).map("".join)
+
+
+def each(texts):
+    try:
+        return [KEEPER.text(text) for text in texts]
+    except UnicodeError as error:
+        return type(error)
+
+
+@PROFILE
+@given(st.lists(TEXTS, max_size=4))
+def test_texts_looked_at_together_read_as_each_alone(texts):
+    assert list(KEEPER.texts(*texts)) == each(texts)
+
+
+def test_what_stands_in_two_texts_is_no_secret_of_either():
+    assert list(KEEPER.texts("41111111", "11111111", *SECRET.split(","))) == [
+        "41111111",
+        "11111111",
+        *SECRET.split(","),
+    ]
+
+
+def test_plain_texts_are_returned_as_they_are():
+    texts = ("application/json", "2026-01-02T03:04:05+00:00", "a1" * 32)
+    assert KEEPER.texts(*texts) == texts

@@ -16,7 +16,7 @@ from ...engine.errors import (
 )
 from ..codec import checked
 from ..gaps import dense
-from ..request import requested
+from ..request import checked_changes, requested
 from . import leases, log, rows, schema
 from . import views as tables
 from .address import Address
@@ -149,7 +149,7 @@ class PostgresStore:
     ) -> Appended:
         """Append all writes, bodies and view changes, or nothing; durable when it returns."""
         # Both are read here: what they raise is for this caller alone, not for those who share the commit.
-        request = requested(writes, key, content, tuple(bodies), tuple(changes))
+        request = requested(writes, key, content, bodies, changes)
         return self._checked_writer().append(request)
 
     @contextmanager
@@ -332,7 +332,7 @@ class PostgresStore:
         with self._writing() as connection:
             with self._translated():
                 tables.begin_rebuild(connection, views)
-            for chunk in tables.chunks(changes):
+            for chunk in tables.chunks(checked_changes(changes)):
                 with self._translated():
                     tables.fill(connection, chunk)
             with self._translated():

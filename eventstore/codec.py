@@ -78,13 +78,13 @@ def validate(writes: Sequence[Write], key: str | None, content: str | None) -> N
         for type_, time, data in events:
             if not (_is_type(type_) and _HEADER_FIELD.fullmatch(time)):
                 raise InvalidIdentifier("event type or time", f"{type_} {time}")
-            _storable("event data", data)
+            storable("event data", data)
             empty = False
     if empty:
         raise InvalidInput("an append needs at least one event")
     if key is not None:
-        _storable("key", key)
-        _storable("content", content or "")
+        storable("key", key)
+        storable("content", content or "")
 
 
 @lru_cache(maxsize=256)
@@ -92,7 +92,8 @@ def _is_type(text: str) -> bool:
     return _HEADER_FIELD.fullmatch(text) is not None
 
 
-def _storable(name: str, text: str) -> None:
+def storable(name: str, text: str) -> None:
+    """Raise `InvalidText` for a text that not every store can keep."""
     if "\0" in text:
         raise InvalidText(name, "it holds a NUL character")
     try:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from ..engine.errors import InvalidInput, MessageNotFound, StoreClosed
 from ..engine.ports import Appended, Progress, StoredEvent
 from ..engine.ports.process import Process
-from .codec import checked, content_digest, original, stored_events, validate
+from .codec import checked, original, stored_events
 from .memory_views import changed, differences, store
+from .request import checked_changes, requested
 from .subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ class MemoryStore(Subscribing):
         changes: Sequence[Change] = (),
     ) -> Appended:
         """Append all writes, bodies and view changes, or nothing."""
-        validate(writes, key, content)
-        digest = content_digest(writes, content)
+        _, _, digest, bodies, changes = requested(writes, key, content, bodies, changes)
         with self._alone(), self._open() as state:
             if key is not None and key in state.keys:
                 stored, appended = state.keys[key]
@@ -224,7 +224,7 @@ class MemoryStore(Subscribing):
         """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
         with self._alone():
             new: dict[str, Table] = {view.name: {} for view in views}
-            for change in changes:
+            for change in checked_changes(changes):
                 store(new, changed(new, [change]))
             with self._open() as state:
                 found = [
@@ -309,7 +309,7 @@ class MemoryStore(Subscribing):
                 ):
                     raise nothing_ahead(name, actual, letter)
                 letters[letter.event.position] = letter
-            rows = changed(state.views, changes)
+            rows = changed(state.views, checked_changes(changes))
             # All that can fail is done.
             state.checkpoints[name] = position
             state.letters[name] = dict(sorted(letters.items()))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..engine.errors import InvalidInput
 from ..engine.ports import Delete, Difference
+from .request import LARGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -43,7 +45,10 @@ def store(views: dict[str, Table], rows: Changed) -> None:
 def _merged(view: View, old: tuple[Value, ...], new: tuple[Value, ...]) -> tuple[Value, ...]:
     def one(sums: bool, before: Any, after: Any) -> Any:  # noqa: ANN401, FBT001 - a cell is str, int or None
         if sums:
-            return (before or 0) + (after or 0)
+            total = (before or 0) + (after or 0)
+            if not -LARGEST - 1 <= total <= LARGEST:
+                raise InvalidInput("the memory store cannot hold a value: a sum is out of range")
+            return total
         return before if after is None else after
 
     return tuple(

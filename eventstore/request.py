@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .codec import content_digest, validate
+from ..engine.errors import InvalidInput
+from ..engine.ports import Delete
+from .codec import content_digest, storable, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from ..engine.ports import Body, Change, Write
+    from ..engine.ports import Body, Change, View, Write
+
+LARGEST: Final = 2**63 - 1
+"""The largest number that every store can keep, in a cell or as a sum; the smallest is one further from 0."""
 
 
 class Request(NamedTuple):
@@ -32,8 +38,56 @@ def requested(
     """Return the arguments of an append as a request.
 
     Raises:
-        InvalidInput: no event at all, one stream twice, a name or a text that cannot be stored.
+        InvalidInput: no event at all, one stream twice, a name, a text or a number that cannot be stored.
     """
     validate(writes, key, content)
+    bodies, changes = tuple(bodies), tuple(changes)
+    for body in bodies:
+        storable("body digest", body.digest)
+        storable("body headers", body.headers)
+    for change in changes:
+        check_change(change)
     digest = content_digest(writes, content) if key is not None else b""
     return Request(writes, key, digest, bodies, changes)
+
+
+def checked_changes(changes: Iterable[Change]) -> Iterator[Change]:
+    """Yield view changes, each of them checked.
+
+    Raises:
+        InvalidInput: a value that its view's column cannot hold.
+    """
+    for change in changes:
+        check_change(change)
+        yield change
+
+
+def check_change(change: Change) -> None:
+    """Check what does not depend on the rows there are: stores would convert values, cut them off or refuse them late.
+
+    Raises:
+        InvalidInput: a value that its view's column cannot hold.
+    """
+    view, values = change
+    cells = _cells(view, key_only=isinstance(change, Delete))
+    if len(values) != len(cells):
+        raise InvalidInput(f"a change of view {view.name} has {len(values)} values; {len(cells)} are needed")
+    for value, (name, kind, may_lack) in zip(values, cells, strict=True):
+        if value is None and may_lack:
+            continue
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InvalidInput(f"{name} takes {kind.__name__}, not {type(value).__name__}")
+        if isinstance(value, str):
+            storable(name, value)
+        elif not -LARGEST - 1 <= value <= LARGEST:
+            raise InvalidInput(f"{name} is out of range: {value} does not fit 64 bits")
+
+
+@cache
+def _cells(view: View, *, key_only: bool) -> list[tuple[str, type[str | int], bool]]:
+    """Return the name and kind of each value of a change, and whether it may be None."""
+    by_name = {column.name: column for column in view.columns}
+    return [
+        (f"{view.name}.{name}", by_name[name].kind, name not in view.key)
+        for name in (view.key if key_only else view.names())
+    ]

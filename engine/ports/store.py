@@ -164,6 +164,8 @@ class EventStore(Subscribable, Protocol):
             the positions; those of the first append and `duplicate=True` for a key seen with the same content.
 
         Raises:
+            InvalidInput: no event at all, one stream twice, a name or text that cannot be stored, a value that its
+                column cannot hold, a number or sum beyond 64 bits.
             VersionConflict: a stream is not at its expected version.
             KeyReuse: the key stands for other content.
             EventMissing: the key was appended before, and the events of that append are gone.
@@ -175,7 +177,15 @@ class EventStore(Subscribable, Protocol):
         ...
 
     def settle(self, key: str) -> Appended | None:
-        """Tell whether the append of that key happened, reading afresh."""
+        """Tell whether the append of that key happened, reading afresh.
+
+        The answer is final for an append whose caller is gone, or was told `OutcomeUnknown`: what the store had begun
+        of it is waited for. Only inside a batch of this thread, and where the store was opened read-only, None says no
+        more than that it is not there yet.
+
+        Raises:
+            StoreBusy: it was not over in time; ask again.
+        """
         ...
 
     def head(self) -> int:
@@ -254,7 +264,11 @@ class EventStore(Subscribable, Protocol):
         ...
 
     def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
-        """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
+        """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference.
+
+        Raises:
+            InvalidInput: as for an append; nothing was changed.
+        """
         ...
 
     def describe(self) -> Mapping[str, str]:

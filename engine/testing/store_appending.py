@@ -159,6 +159,7 @@ class Appending(StoreScenery):
             write = Write("refund-a", 0, [event()])
             raised(InvalidInput, self.store.append, write, key=text)
             raised(InvalidInput, self.store.append, write, key="k", content=text)
+            raised(InvalidInput, self.store.append, write, bodies=[body(1)._replace(headers=text)])
         assert self.store.head() == 0
 
 

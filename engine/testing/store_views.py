@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
 from ..ports import Delete, Difference, Upsert, Write
-from .store_scenery import PAIRS, TOTALS, VIEWS, Failing, Interrupted, StoreScenery, event, raised, total
+from .store_scenery import (
+    PAIRS,
+    TOTALS,
+    VIEWS,
+    Failing,
+    Interrupted,
+    StoreScenery,
+    event,
+    raised,
+    snapshot,
+    total,
+)
 
 if TYPE_CHECKING:
     from ..ports import Change, Value
@@ -44,6 +55,37 @@ class Views(StoreScenery):
         )
         self.change(Delete(TOTALS, ("a",)), total("a", 10))
         assert self.rows() == [{"id": "a", "kind": None, "total": 10, "rank": None}]
+
+    def test_a_value_its_column_cannot_hold_is_refused(self) -> None:
+        """With the whole append; no store converts it, cuts it off or keeps it."""
+        self.change(total("a", 1))
+        before = snapshot(self.store)
+        write = Write("refund-a", None, [event()])
+        values: tuple[tuple[Any, ...], ...] = (
+            *(("a", "x", amount, 1) for amount in (2**63, -(2**63) - 1, "1", True, 1.5)),
+            *(("a", text, 1, 1) for text in ("\ud800", "a\0b", 1)),
+            *((key, "x", 1, 1) for key in (None, 1)),
+            ("a", "x", 1),
+            ("a", "x", 1, 1, 1),
+        )
+        for each in (
+            *(Upsert(TOTALS, one) for one in values),
+            Delete(TOTALS, (None,)),
+            Delete(PAIRS, ("a",)),
+        ):
+            raised(InvalidInput, self.store.append, write, key="k", changes=[each])
+            raised(InvalidInput, self.store.rebuild, VIEWS, [each])
+            assert snapshot(self.store) == before
+
+    def test_a_sum_beyond_64_bits_is_refused(self) -> None:
+        """With the whole append: an amount is never rounded."""
+        for name, most, more in (("a", 2**63 - 1, 1), ("b", -(2**63), -1)):
+            self.change(total(name, most))
+            before = snapshot(self.store)
+            write = Write("refund-a", None, [event()])
+            raised(InvalidInput, self.store.append, write, key="k", changes=[total(name, more)])
+            assert snapshot(self.store) == before
+            self.change(total(name, -more), total(name, more))
 
     def test_a_row_is_found_by_its_key(self) -> None:
         """None where there is none."""

@@ -46,6 +46,9 @@ _FIRST_GAP: Final = (
 _KEY: Final = (
     "SELECT first, last, (SELECT 1 FROM events WHERE position = last) FROM keys WHERE key = %s::text"
 )
+# Whoever appends holds the table from its first moment on, while it waits for its turn and while it commits, also where
+# its client is gone. The row of the head would not do: who queues for it can be overtaken.
+_AFTER_ALL_APPENDS: Final = "LOCK TABLE head IN EXCLUSIVE MODE"
 _BODY: Final = "SELECT digest, salt, headers, content FROM bodies WHERE digest = %s::text"
 _ERASE_BODY: Final = "DELETE FROM bodies WHERE digest = %s::text"
 _SIZES: Final = (
@@ -116,6 +119,17 @@ def settled(connection: Connection, key: str) -> Appended | None:
     if is_there is None:
         raise EventMissing(end)
     return Appended(begin, end)
+
+
+def settled_for_good(connection: Connection, key: str) -> Appended | None:
+    """Return the same when every append that the server has begun is over.
+
+    Raises:
+        EventMissing: what was appended is not there any more.
+    """
+    with connection.transaction():
+        connection.execute(_AFTER_ALL_APPENDS)
+        return settled(connection, key)
 
 
 def body(connection: Connection, digest: str) -> Body | None:

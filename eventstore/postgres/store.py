@@ -16,7 +16,7 @@ from ...engine.errors import (
 )
 from ..codec import checked
 from ..gaps import dense
-from ..request import requested
+from ..request import checked_changes, requested
 from . import leases, log, rows, schema
 from . import views as tables
 from .address import Address
@@ -152,7 +152,7 @@ class PostgresStore(PostgresSubscribing):
     ) -> Appended:
         """Append all writes, bodies and view changes, or nothing; durable when it returns."""
         # Both are read here: what they raise is for this caller alone, not for those who share the commit.
-        request = requested(writes, key, content, tuple(bodies), tuple(changes))
+        request = requested(writes, key, content, bodies, changes)
         return self._checked_writer().append(request)
 
     @contextmanager
@@ -187,9 +187,13 @@ class PostgresStore(PostgresSubscribing):
     # ---- reading
 
     def settle(self, key: str) -> Appended | None:
-        """Tell whether the append of that key happened, reading afresh."""
+        """Tell whether the append of that key happened, waiting for those the server has begun."""
         with self._reading() as connection:
-            return log.settled(connection, key)
+            found = log.settled(connection, key)
+            # A batch of this thread keeps the others out: to wait for them would be without end.
+            if found is None and self._writer is not None and self._writer.owned() is None:
+                found = log.settled_for_good(connection, key)
+        return found
 
     def head(self) -> int:
         """Return the last position; 0 for an empty log."""
@@ -331,7 +335,7 @@ class PostgresStore(PostgresSubscribing):
         with self._writing() as connection:
             with self._translated():
                 tables.begin_rebuild(connection, views)
-            for chunk in tables.chunks(changes):
+            for chunk in tables.chunks(checked_changes(changes)):
                 with self._translated():
                     tables.fill(connection, chunk)
             with self._translated():

@@ -149,12 +149,15 @@ def translated(path: Path, timeout_s: float) -> Iterator[None]:
         raise translation(error, path, timeout_s) from error
 
 
+_OVERFLOW: Final = "integer overflow"
+
+
 def translation(error: Exception, path: Path, timeout_s: float) -> RefoldError:
     """Return our error for one of SQLite's, or of Python's where it gives SQLite a value or takes one."""
     found = _by_code(error, path, timeout_s)
     if found is not None:
         return found
-    if isinstance(error, OverflowError | UnicodeError):
+    if isinstance(error, OverflowError | UnicodeError) or str(error) == _OVERFLOW:
         return InvalidInput(f"SQLite cannot hold a value: {error}")
     if not_text(error):
         return CorruptLog(f"{path}: a text is no UTF-8")

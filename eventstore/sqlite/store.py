@@ -16,7 +16,7 @@ from ...engine.errors import (
 )
 from ..codec import checked
 from ..gaps import dense
-from ..request import requested
+from ..request import checked_changes, requested
 from . import leases, log, place, schema
 from . import views as tables
 from .connection import check_setting, translated
@@ -308,7 +308,7 @@ class SqliteStore(SqliteSubscribing):
         with self._writing() as connection:
             with self._translated():
                 tables.begin_rebuild(connection, views)
-            for change in changes:
+            for change in checked_changes(changes):
                 with self._translated():
                     tables.apply(connection, [change], tables.NEW)
             with self._translated():

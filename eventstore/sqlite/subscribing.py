@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...engine.errors import CorruptLog
 from ...engine.ports import DeadLetter, Progress, StoredEvent
+from ..request import checked_changes
 from ..subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
 from . import log
 from . import views as tables
@@ -110,7 +111,7 @@ class SqliteSubscribing(Subscribing):
                 if not letter.attempts and connection.execute(_IS_BEHIND, behind).fetchone() is None:
                     raise nothing_ahead(name, actual, letter)
                 connection.execute(_SET_ASIDE, (name, *event, *letter[1:]))
-            tables.apply(connection, changes)
+            tables.apply(connection, checked_changes(changes))
             connection.execute(_MOVE, (name, position))
 
     def dead_letters(self, name: str, *, stream: str | None = None, after: int = 0) -> Iterator[DeadLetter]:

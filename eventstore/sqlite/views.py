@@ -30,6 +30,13 @@ _RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
 
 # ---- statements
 
+# A sum that SQLite cannot hold becomes a float: in its place stands the smallest number, which abs refuses.
+_SUM: Final = (
+    'CASE typeof(coalesce("{0}", 0) + coalesce(excluded."{0}", 0)) WHEN \'integer\''
+    ' THEN coalesce("{0}", 0) + coalesce(excluded."{0}", 0)'
+    ' ELSE abs(-9223372036854775807 - (excluded."{0}" IS NOT NULL)) END'
+)
+
 
 class Statements(NamedTuple):
     """One view's statements; every value is bound."""
@@ -43,7 +50,7 @@ class Statements(NamedTuple):
 def statements(view: View, table: str) -> Statements:
     """Return the statements of a view kept in `table`."""
     changed = ", ".join(
-        f'"{column.name}" = coalesce("{column.name}", 0) + coalesce(excluded."{column.name}", 0)'
+        f'"{column.name}" = {_SUM.format(column.name)}'
         if column.sums
         else f'"{column.name}" = coalesce(excluded."{column.name}", "{column.name}")'
         for column in view.columns

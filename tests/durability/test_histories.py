@@ -4,6 +4,7 @@ import importlib.util
 import signal
 import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -16,7 +17,7 @@ from refold.engine.errors import StoreUnavailable
 from refold.engine.ports import Appended, StoredEvent
 
 HERE = Path(__file__).parent
-EVENTS = 200_000
+EVENTS, EVENTS_WITH_SERVER = 200_000, 40_000
 PROCESSES, THREADS = 4, 8
 SMALL = 3_000
 """Events of the history that faults are planted into."""
@@ -31,7 +32,8 @@ def script(name):
     return sys.modules[name]
 
 
-checker, processes, workload = map(script, ("history_checker", "processes", "workload"))
+checker, processes = script("history_checker"), script("processes")
+workload, places = script("workload"), script("places")
 Append, Attempt, History = checker.Append, checker.Attempt, checker.History
 Read, Stored, Write = checker.Read, checker.Stored, checker.Write
 
@@ -167,32 +169,36 @@ def test_a_batch_is_one_unit():
 # ---- a store at work --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def store_url(tmp_path_factory):
-    """Name a store of its own for each history."""
-    return lambda name: f"sqlite:///{tmp_path_factory.mktemp(name) / 'log.db'}"
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def new_place(request, tmp_path_factory):
+    """Make places of stores, each of them new."""
+    if request.param == "sqlite":
+        return lambda: places.Sqlite(tmp_path_factory.mktemp("store") / "log.db")
+    server = request.getfixturevalue("postgres_server")
+    return lambda: places.Postgres(server)
 
 
 class Run:
     """Clients at work on one store, and what they recorded."""
 
-    def __init__(self, url, folder, *, target, threads):
-        self.url, self.folder, self.target, self.threads = url, folder, target, threads
-        open_store(url).close()
+    def __init__(self, place, folder, *, threads):
+        self.place, self.folder, self.threads = place, folder, threads
+        open_store(place.url).close()
         self.crew = processes.Crew(HERE / "workload.py")
         self.names, self.living, self.head, self.ended = [], {}, 0, 0
 
-    def start(self, **options):
+    def start(self, target, **options):
+        """Start a process of clients that end when the log has `target` events."""
         name = f"p{len(self.names)}"
         self.names.append(name)
         (self.folder / name).touch()  # it may be killed before it records anything
         self.living[name] = self.crew.start(
             "client",
-            url=self.url,
+            url=self.place.url,
             path=str(self.folder / name),
             name=name,
             threads=self.threads,
-            target=self.target,
+            target=target,
             **options,
         )
 
@@ -214,11 +220,10 @@ class Run:
             silent = 0 if self.listen(1) else silent + 1
             assert silent < processes.LONGEST_WAIT_S, f"nobody tells anything at position {self.head}"
 
-    def kill(self, name):
+    def kill(self, name, target):
         """Kill a process in the middle of what it does, and start one that finishes it."""
-        pid = self.living.pop(name)
-        assert self.crew.kill(pid) == -signal.SIGKILL
-        self.start(heir_of=str(self.folder / name))
+        assert self.crew.kill(self.living.pop(name)) == -signal.SIGKILL
+        self.start(target, heir_of=str(self.folder / name))
 
     def stall(self, name):
         """Stop a process until the others have gone on, or wait for it."""
@@ -230,22 +235,20 @@ class Run:
     def end(self):
         """Wait for all clients, and return what they recorded and the log."""
         self.until(lambda: self.ended == len(self.living))
+        self.place.forget_clients()
         assert [self.crew.reap(pid) for pid in self.living.values()] == [0] * len(self.living)
         records = [line for name in self.names for line in workload.recorded(self.folder / name)]
-        with_store = open_store(self.url)
-        try:
-            return checker.history_of(records, with_store.read_all())
-        finally:
-            with_store.close()
+        with closing(open_store(self.place.url)) as store:
+            return checker.history_of(records, store.read_all())
 
 
 @pytest.fixture(scope="module")
-def run(store_url, tmp_path_factory):
+def run(new_place, tmp_path_factory):
     """Start runs, and end their processes."""
     runs = []
 
-    def started(name, **options):
-        runs.append(Run(store_url(name), tmp_path_factory.mktemp("records"), **options))
+    def started(**options):
+        runs.append(Run(new_place(), tmp_path_factory.mktemp("records"), **options))
         return runs[-1]
 
     yield started
@@ -253,19 +256,30 @@ def run(store_url, tmp_path_factory):
         each.crew.close()
 
 
+MISHAPS = ("stall", "kill", "stall", "kill", "kill", "stall")
+WITH_SERVER = ("stall", "kill", "crash", "stall", "cut", "kill", "quit", "kill", "stall")
+
+
 def test_clients_that_are_killed_and_stalled_see_one_log_that_only_grows(run):
-    random = Random("killed and stalled")
-    at_work = run("long", target=EVENTS, threads=THREADS)
+    random, at_work = Random("killed and stalled"), run(threads=THREADS)
+    has_server = at_work.place.has_server
+    target, mishaps = (EVENTS_WITH_SERVER, WITH_SERVER) if has_server else (EVENTS, MISHAPS)
     for number in range(PROCESSES):
-        at_work.start(timeout_s=0.2 if number == 0 else workload.PATIENT_S)
-    for moment, happens in enumerate(("stall", "kill", "stall", "kill", "kill", "stall"), 1):
-        at_work.until(lambda share=moment / 7: at_work.head >= EVENTS * share)
-        getattr(at_work, happens)(random.choice(list(at_work.living)))
+        at_work.start(target, timeout_s=0.2 if number == 0 else workload.PATIENT_S)
+    step = target / (len(mishaps) + 1)
+    for number, mishap in enumerate(mishaps, 1):
+        at_work.until(lambda position=number * step: at_work.head >= position)
+        name = random.choice(list(at_work.living))
+        if mishap == "stall":
+            at_work.stall(name)
+        elif mishap == "kill":
+            at_work.kill(name, target)
+        else:
+            getattr(at_work.place, mishap)()
     history = at_work.end()
     assert checker.anomalies(history) == []
-    assert len(history.log) >= EVENTS
-    outcomes = {attempt.outcome for attempt in history.attempts}
-    assert outcomes == {"ok", "failed", "unknown"}
+    assert len(history.log) >= target
+    assert {attempt.outcome for attempt in history.attempts} == {"ok", "failed", "unknown"}
     assert any(append.duplicate for attempt in history.attempts for append in attempt.appends)
     assert {each.kind for each in history.reads} == {"head", "version", "count", "log", "stream"}
 
@@ -276,9 +290,9 @@ def test_clients_that_are_killed_and_stalled_see_one_log_that_only_grows(run):
 @pytest.fixture(scope="module")
 def recorded(run):
     """Give a history that was recorded from a real store and has no anomaly."""
-    at_work = run("short", target=SMALL, threads=4)
+    at_work = run(threads=4)
     for _ in range(2):
-        at_work.start()
+        at_work.start(SMALL)
     history = at_work.end()
     assert checker.anomalies(history) == []
     return history

@@ -17,7 +17,9 @@ from refold.engine.service.views import ATTENTION, PAYMENTS
 from refold.eventstore import MemoryStore
 
 HERE = Path(__file__).parent
-CYCLES = 100
+CYCLES, CYCLES_WITH_SERVER = 100, 20
+CRASH_EVERY = 4
+"""In every such cycle the server is killed before the writers are."""
 PROCESSES, THREADS = 2, 3
 
 
@@ -30,7 +32,8 @@ def script(name):
     return sys.modules[name]
 
 
-checker, processes, workload = map(script, ("history_checker", "processes", "workload"))
+checker, processes = script("history_checker"), script("processes")
+workload, places = script("workload"), script("places")
 
 # ---- what must be in a store ------------------------------------------------------------------------------------
 
@@ -135,9 +138,12 @@ def body_of(store, digest):
 # ---- writers that are killed ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def store_url(tmp_path):
-    return f"sqlite:///{tmp_path / 'log.db'}"
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request, tmp_path):
+    """Give the place of a store, which outlives its writers."""
+    if request.param == "sqlite":
+        return places.Sqlite(tmp_path / "log.db")
+    return places.Postgres(request.getfixturevalue("postgres_server"))
 
 
 @pytest.fixture
@@ -166,7 +172,7 @@ def acknowledged(names, lines):
     return done, undecided
 
 
-def killed(crew, url, names, random):
+def killed(crew, place, names, random, *, with_server):
     """Let writers work, kill them at a moment of chance, and return what they told."""
     pids, die_at = [], None
     word = random.choice(["done", "done", "inside", "dying inside", "dying done"])
@@ -175,11 +181,15 @@ def killed(crew, url, names, random):
         die_at = [word.removeprefix("dying "), count]
         word, count = "dying", 1
     for process in range(PROCESSES):
-        mine = names[process::PROCESSES]
-        pids.append(crew.start("writer", url=url, names=mine, die_at=die_at if process == 0 else None))
+        plan = {"names": names[process::PROCESSES], "die_at": None if process else die_at}
+        pids.append(crew.start("writer", url=place.url, server_dies=with_server, **plan))
     lines = crew.until(lambda lines: sum(line.startswith(word) for line in lines) >= count)
+    if with_server:
+        random.choice([place.crash, place.quit])()
     for pid in random.sample(pids, len(pids)):
-        assert crew.kill(pid) == -signal.SIGKILL
+        ended = crew.kill(pid)
+        assert ended == -signal.SIGKILL or with_server
+    place.forget_clients()
     return lines + crew.told()
 
 
@@ -189,19 +199,21 @@ def repeated(store, step):
     return step, [appended._replace(duplicate=False) for appended in placed]
 
 
-def test_killed_writers_lose_nothing_they_acknowledged_and_double_nothing(crew, store_url):
+def test_killed_writers_lose_nothing_they_acknowledged_and_double_nothing(crew, place):
     random, ledger, there = Random("killed"), Ledger(), Counter()
-    open_store(store_url).close()
-    for cycle in range(CYCLES):
+    open_store(place.url).close()
+    for cycle in range(CYCLES_WITH_SERVER if place.has_server else CYCLES):
         names = [f"c{cycle}t{thread}" for thread in range(PROCESSES * THREADS)]
-        done, undecided = acknowledged(names, killed(crew, store_url, names, random))
-        with closing(open_store(store_url)) as store:
+        with_server = place.has_server and cycle % CRASH_EVERY == CRASH_EVERY - 1
+        told = killed(crew, place, names, random, with_server=with_server)
+        done, undecided = acknowledged(names, told)
+        with closing(open_store(place.url)) as store:
             assert ledger.findings(store, done, undecided) == [], f"cycle {cycle}"
             there.update(store.settle(step.appends[0].key) is not None for step in undecided)
             done += [repeated(store, step) for step in undecided]
             assert ledger.findings(store, done, []) == [], f"cycle {cycle}, repeated"
             ledger.accept()
-    with closing(open_store(store_url)) as store:
+    with closing(open_store(place.url)) as store:
         assert list(store.read_all()) == ledger.log
     # Some were killed before their append was stored, and some between that and telling of it.
     assert there[True] > 0
@@ -209,13 +221,14 @@ def test_killed_writers_lose_nothing_they_acknowledged_and_double_nothing(crew, 
 
 
 @pytest.mark.parametrize("hasty", ["before", "inside"])
-def test_a_writer_that_acknowledges_too_early_is_found(crew, store_url, hasty):
-    open_store(store_url).close()
-    pid = crew.start("writer", url=store_url, names=["hasty"], die_at=["inside", 5], hasty=hasty)
+def test_a_writer_that_acknowledges_too_early_is_found(crew, place, hasty):
+    open_store(place.url).close()
+    pid = crew.start("writer", url=place.url, names=["hasty"], die_at=["inside", 5], hasty=hasty)
     lines = crew.until(lambda lines: "dying" in lines)
     crew.kill(pid)
+    place.forget_clients()
     done, undecided = acknowledged(["hasty"], lines)
-    with closing(open_store(store_url)) as store:
+    with closing(open_store(place.url)) as store:
         found = Ledger().findings(store, done, undecided)
     assert found[0].startswith("lost: ")
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import history_checker
 import processes
 
-import refold.eventstore  # noqa: F401 - loaded here, before the forks, and not by each of them
+import refold.eventstore.postgres  # noqa: F401 - loaded here, before the forks, and not by each of them
 from refold.engine.composition import open_store
 from refold.engine.errors import KeyReuse, OutcomeUnknown, StoreError, VersionConflict
 from refold.engine.ports import Body, Delete, NewEvent, Upsert, Write
@@ -118,7 +118,7 @@ def append(store, planned, seen=None):
     return store.append(*planned.writes, key=planned.key, bodies=planned.bodies, changes=changes)
 
 
-def writer(tell, *, url, names, die_at=None, hasty=None):
+def writer(tell, *, url, names, die_at=None, hasty=None, server_dies=False):
     """Append until killed, telling of each step when it is done.
 
     Args:
@@ -127,19 +127,10 @@ def writer(tell, *, url, names, die_at=None, hasty=None):
         names: one thread each.
         die_at: kill this process instead of telling the n-th line that begins with that word: `["done", 5]`; what it
             tells last is `dying`.
+        server_dies: a thread ends when the store cannot be used any more, rather than tell of an error.
         hasty: plant the fault that a step is told to be done "before" it, or "inside" its append.
     """
-    store, lock, count = open_store(url, timeout_s=PATIENT_S), threading.Lock(), 0
-
-    def told(line):
-        nonlocal count
-        with lock:
-            if die_at is not None and line.startswith(die_at[0]):
-                count += 1
-                if count == die_at[1]:
-                    tell("dying")
-                    os.kill(os.getpid(), signal.SIGKILL)
-            tell(line)
+    store, told = open_store(url, timeout_s=PATIENT_S), _Mortal(tell, die_at).tell
 
     def work(name):
         try:
@@ -147,9 +138,33 @@ def writer(tell, *, url, names, die_at=None, hasty=None):
                 take(store, step, told, hasty)
                 if number % 10 == 0:
                     store.checkpoint()
+        except StoreError as error:
+            tell(f"stopped {name}" if server_dies else f"error {name}: {type(error).__name__}: {error}")
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test is told
             tell(f"error {name}: {type(error).__name__}: {error}")
 
+    together(work, names)
+
+
+class _Mortal:
+    """Tells lines, until one that this process is to die of."""
+
+    def __init__(self, tell, die_at):
+        self._tell, self._lock = tell, threading.Lock()
+        self._word, self._left = die_at or ("", 0)
+
+    def tell(self, line):
+        with self._lock:
+            if self._word and line.startswith(self._word):
+                self._left -= 1
+                if not self._left:
+                    self._tell("dying")
+                    os.kill(os.getpid(), signal.SIGKILL)
+            self._tell(line)
+
+
+def together(work, names):
+    """Do the work for each name in a thread, and wait for all."""
     threads = [threading.Thread(target=work, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
@@ -347,11 +362,7 @@ def client(tell, *, url, path, name, threads, target, timeout_s=PATIENT_S, heir_
             over.set()
             tell(f"error {one.name}: {type(error).__name__}: {error}")
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    together(work, range(threads))
     store.close()
     tell(f"end {name}")
 

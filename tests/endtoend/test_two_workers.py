@@ -28,8 +28,6 @@ def test_two_workers_send_each_of_two_hundred_refunds_once(world):
         assert all(there.simulators[gateway].ledger.moved(refund_id) == 100 for gateway, refund_id in asked)
         contacts = [[line.split() for line in there.said(worker)] for worker in workers]
         # On a machine that is busy a connection may not come about in time: nothing left, and it is tried again.
-        worked = [
-            sum(line[0] == "submit" and line[-1] != "not_sent" for line in lines) for lines in contacts
-        ]
+        worked = [sum(line[0] == "submit" and line[-1] != "not_sent" for line in lines) for lines in contacts]
         assert sum(worked) == REFUNDS, [line for lines in contacts for line in lines if line[0] == "submit"]
         assert min(worked) > 0, "one of them did nothing: the test would show nothing"

@@ -117,7 +117,11 @@ class Proxy:
 
     def _requests(self, client, server, armed):
         while data := received(client):
-            cut, self.cut = self.cut, None
+            cut = None
+            if executes(
+                data
+            ):  # a connection that is opened meanwhile, or a statement being prepared, is let through
+                cut, self.cut = self.cut, None
             if cut == "unsent":
                 break
             if cut is not None:
@@ -146,6 +150,16 @@ class Proxy:
         for each in (self._listener, *self._sockets):
             each.close()
         shutil.rmtree(self.folder)
+
+
+def executes(data):
+    """Tell whether a statement is executed by these messages: each is a letter, its length, and that many bytes."""
+    place = 0
+    while place + 5 <= len(data):
+        if data[place : place + 1] in {b"B", b"Q"}:
+            return True
+        place += 1 + int.from_bytes(data[place + 1 : place + 5], "big")
+    return False
 
 
 def received(connection):

@@ -385,6 +385,14 @@ def cleared_by_none(store, changes):
         yield Upsert(each.view, tuple(values))
 
 
+class DropsChangesThatDoNotFit(MemoryStore):
+    def append(self, *writes, **options):
+        try:
+            return super().append(*writes, **options)
+        except InvalidInput:
+            return super().append(*writes)
+
+
 class FindsRowsByTheFirstColumn(MemoryStore):
     def row(self, view, key):
         return next((row for row in self.rows(view) if row[view.key[0]] == key[0]), None)
@@ -882,6 +890,8 @@ CAUGHT = [
         changing(lambda _, changes: sorted(changes, key=lambda each: isinstance(each, Delete))),
         "the_changes_of_one_append_follow_each_other",
     ),
+    (DropsChangesThatDoNotFit, "a_value_its_column_cannot_hold_is_refused"),
+    (DropsChangesThatDoNotFit, "a_sum_beyond_64_bits_is_refused"),
     (FindsRowsByTheFirstColumn, "a_row_is_found_by_its_key"),
     (DeletesByTheFirstColumn, "a_deleted_row_is_gone_and_others_stay"),
     (SortsWithoutCase, "text_in_views_comes_back_exactly"),

@@ -5,12 +5,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from refold.engine.errors import InvalidInput, KeyReuse, OutcomeUnknown, StoreBusy, StoreFull, VersionConflict
+from refold.engine.errors import (
+    InvalidInput,
+    KeyReuse,
+    OutcomeUnknown,
+    StoreBusy,
+    StoreFull,
+    StoreUnavailable,
+    VersionConflict,
+)
 from refold.engine.ports import Column, NewEvent, Upsert, View, Write
 from refold.eventstore import grouping
 from refold.eventstore.grouping import Turns
 
 NUMBERS = View("numbers", (Column("name", str), Column("number", int)), key=("name",))
+ABSENT = View("absent", NUMBERS.columns, key=("name",))
 
 
 class Commits:
@@ -274,21 +283,19 @@ def test_members_of_a_group_see_what_those_before_them_appended(open_store, pool
 def test_a_member_that_sqlite_refuses_is_alone_with_its_error(open_store, pool):
     store = open_store(views=[NUMBERS])
 
-    def append(name, number):
+    def append(name, view):
         return store.append(
-            Write(f"refund-{name}", 0, [event(1)]), changes=[Upsert(NUMBERS, (name, number))], key=name
+            Write(f"refund-{name}", 0, [event(1)]), changes=[Upsert(view, (name, 1))], key=name
         )
 
+    views = [("a", NUMBERS), ("b", ABSENT), ("c", NUMBERS)]
     outcomes = at_once(
         store,
         pool,
-        [
-            lambda name=name, number=number: append(name, number)
-            for name, number in (("a", 1), ("b", 2**70), ("c", 3))
-        ],
+        [lambda name=name, view=view: append(name, view) for name, view in views],
     )
     assert (outcomes[0], outcomes[2]) == ((1, 1, False), (2, 2, False))
-    assert isinstance(outcomes[1], InvalidInput)
+    assert isinstance(outcomes[1], StoreUnavailable)
     assert [row["name"] for row in store.rows(NUMBERS)] == ["a", "c"]
     assert store.settle("b") is None
 

@@ -1,10 +1,12 @@
 """The PostgreSQL store when its connection breaks: an append is never called a failure unless the server said so."""
 
+import os
+import socket
 import threading
 
 import pytest
 
-from refold.engine.errors import OutcomeUnknown, StoreUnavailable
+from refold.engine.errors import OutcomeUnknown, StoreBusy, StoreUnavailable
 from refold.engine.ports import Appended, NewEvent, Write
 from refold.eventstore.postgres import PostgresStore
 
@@ -205,3 +207,73 @@ def test_no_error_of_psycopg_leaks_from_a_store_whose_server_is_gone(postgres_se
         with pytest.raises(StoreUnavailable, match=r"failed|lost|closed"):
             call()
     store.close()
+
+
+# ---- what the server goes on with after its client is gone
+
+
+def hang_up(store):
+    """Let the server lose the client that waits for its append."""
+    with socket.socket(fileno=os.dup(store._writer._connection.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def orphaned(postgres_server, until):
+    """Append under the key `k`, and lose the connection while the server is at it."""
+
+    def appended(store, waits_for):
+        caught = []
+
+        def appending():
+            with pytest.raises(OutcomeUnknown) as error:
+                store.append(ONE, key="k")
+            caught.append(error.value.key)
+
+        thread = threading.Thread(target=appending)
+        thread.start()
+        until(lambda: postgres_server.ask(f"{REFOLD} AND wait_event = %s", waits_for))
+        hang_up(store)
+        thread.join()
+        assert caught == ["k"]
+
+    return appended
+
+
+@pytest.mark.parametrize("settled_by", ["the same store", "another one"])
+def test_a_key_is_not_settled_as_absent_while_a_lost_append_waits_for_its_turn(
+    open_postgres, postgres_server, postgres_url, orphaned, until, settled_by
+):
+    store, settled = open_postgres(timeout_s=60), []
+    store.append(ONE)
+    asked = store if settled_by == "the same store" else open_postgres(timeout_s=60)
+    with postgres_server.connect(postgres_url) as other, other.transaction():
+        other.execute("SELECT FROM head FOR UPDATE")
+        orphaned(store, "transactionid")
+        thread = threading.Thread(target=lambda: settled.append(asked.settle("k")))
+        thread.start()
+        until(lambda: settled or postgres_server.ask(f"{REFOLD} AND wait_event = 'relation'"))
+    thread.join()
+    assert settled == [Appended(2, 2)]
+
+
+def test_a_key_is_not_settled_as_absent_while_a_lost_append_waits_for_standbys(
+    open_postgres, postgres_server, orphaned
+):
+    store = open_postgres(timeout_s=0.2)
+    store.append(ONE)
+    with postgres_server.configured(synchronous_standby_names="nobody"):
+        orphaned(store, "SyncRep")
+        with pytest.raises(StoreBusy):
+            store.settle("k")
+    patient = open_postgres(timeout_s=60)
+    assert patient.settle("k") == Appended(2, 2)
+
+
+def test_a_key_that_no_server_works_on_is_settled_as_absent_at_once(open_postgres):
+    store = open_postgres()
+    store.append(ONE)
+    assert store.settle("k") is None
+    with store.batch():
+        assert store.settle("k") is None
+    assert open_postgres(read_only=True).settle("k") is None

@@ -68,11 +68,9 @@ class Views(StoreScenery):
             ("a", "x", 1),
             ("a", "x", 1, 1, 1),
         )
-        for each in (
-            *(Upsert(TOTALS, one) for one in values),
-            Delete(TOTALS, (None,)),
-            Delete(PAIRS, ("a",)),
-        ):
+        changes: list[Change] = [Upsert(TOTALS, each) for each in values]
+        changes += [Delete(TOTALS, (None,)), Delete(PAIRS, ("a",))]
+        for each in changes:
             raised(InvalidInput, self.store.append, write, key="k", changes=[each])
             raised(InvalidInput, self.store.rebuild, VIEWS, [each])
             assert snapshot(self.store) == before

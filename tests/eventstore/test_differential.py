@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from refold.engine.errors import KeyReuse, MessageNotFound, RefoldError, VersionConflict
-from refold.engine.ports import Delete, Difference, NewEvent, Upsert, Write
+from refold.engine.ports import DeadLetter, Delete, Difference, NewEvent, Upsert, Write
 from refold.engine.testing.store_scenery import PAIRS, TOTALS, UNICODE, VIEWS, body
 from refold.eventstore import MemoryStore, SqliteStore
 from refold.eventstore.postgres import PostgresStore
@@ -88,6 +88,16 @@ class Release(NamedTuple):
     number: int
 
 
+class Advance(NamedTuple):
+    """The move of a checkpoint; RIGHT stands for where it is, and the fence is a lease, counted from the last."""
+
+    name: str
+    expected: object
+    position: int
+    options: dict
+    fence: int | None
+
+
 class Batch(NamedTuple):
     """Calls in a batch."""
 
@@ -142,6 +152,7 @@ BAD_CHANGES = [
 CATEGORIES = ["refund", "payment", "ref", ""]
 AFTER = [0, 0, 0, 1, 2, 3, 10, -1, 2**31]
 LEASES = ["work", "poll"]
+SUBSCRIPTIONS = ["s", "t"]
 
 
 class Chance(Random):
@@ -226,6 +237,42 @@ class Chance(Random):
         if self.random() < 0.3:  # and no other fault: stores may come to the one or the other first
             return Rebuild(self.randint(0, 2), [], interrupted=True)
         return Rebuild(self.randint(0, 2), self.some(self.change, most=3), interrupted=False)
+
+    def advance(self, log):
+        """Move a checkpoint over some events of the log, and set some of them aside."""
+        some = self.sample(log, min(len(log), self.choice([0, 0, 1, 2])))
+        letters = [
+            DeadLetter(each, "", "why", self.choice([0, 1, 1, 2]), self.choice(MOMENTS)) for each in some
+        ]
+        return Advance(
+            self.mostly(SUBSCRIPTIONS, ["", "\u00e9"]),
+            self.choice([*[RIGHT] * 12, None, 0, 1, 2**63]),
+            self.choice([len(log)] * 3 + [0, 1, len(log) // 2, len(log) + 1, -1, 2**63]),
+            {
+                "changes": self.some(self.change, most=2),
+                "set_aside": letters,
+                "resolved": [
+                    each.position for each in self.sample(log, min(len(log), self.choice([0, 0, 0, 1])))
+                ],
+            },
+            self.choice([None, None, None, 0, 1]),
+        )
+
+    def look(self):
+        """Ask how far a subscription is, and what it has set aside."""
+        stream = self.choice([None, *STREAMS])
+        return self.choice(
+            [
+                Call("checkpoint_of", (self.choice(SUBSCRIPTIONS),)),
+                Call(
+                    "dead_letters",
+                    (self.choice(SUBSCRIPTIONS),),
+                    {"stream": stream, "after": self.choice(AFTER)},
+                    300,
+                ),
+                Call("subscriptions"),
+            ]
+        )
 
     def house(self):
         made = {
@@ -357,6 +404,13 @@ class Alike(RuleBasedStateMachine):
         tokens = self.tokens[number]
         store.release(tokens[-1 - step.number] if step.number < len(tokens) else 10**6)
 
+    def advanced(self, step, expected, number, store):
+        tokens = self.tokens[number]
+        fence = step.fence
+        if fence is not None:
+            fence = tokens[-1 - fence] if fence < len(tokens) else 10**6
+        store.advance(step.name, expected=expected, position=step.position, fence=fence, **step.options)
+
     # ---- rules
 
     def by_chance(self, seed):
@@ -392,6 +446,15 @@ class Alike(RuleBasedStateMachine):
     @rule(seed=SEEDS)
     def rebuild(self, seed):
         self.do(self.by_chance(seed).rebuild())
+
+    @rule(seed=SEEDS)
+    def advance(self, seed):
+        chance, reference = self.by_chance(seed), self.stores[0]
+        for _ in range(3):
+            step = chance.advance(list(reference.read_all()))
+            right = reference.checkpoint_of(step.name) if step.expected == RIGHT else step.expected
+            self.tally["moves: " + self.every(partial(self.advanced, step, right))[1]] += 1
+            self.do(chance.look())
 
     @precondition(lambda self: self.readers is None)
     @rule(name=st.sampled_from(["read_all", "read_category"]), seed=SEEDS)
@@ -434,6 +497,8 @@ EVERYTHING = [
     *(Call("settle", (key,)) for key in KEYS),
     *(Call("body", (body(number).digest,)) for number in range(1, 5)),
     *(Call("rows", (view,), reading=10**6) for view in VIEWS),
+    *(Call("dead_letters", (name,), reading=10**6) for name in SUBSCRIPTIONS),
+    Call("subscriptions"),
 ]
 
 
@@ -472,8 +537,9 @@ def durable(open_it):
 def histories(*makers):
     """Run histories on places of stores, and return what they did."""
     tally = Counter()
-    machine = type("Histories", (Alike,), {"makers": makers, "tally": tally})
-    run_state_machine_as_test(machine, settings=BUDGET)
+    run_state_machine_as_test(
+        type("Histories", (Alike,), {"makers": makers, "tally": tally}), settings=BUDGET
+    )
     return tally
 
 
@@ -680,7 +746,35 @@ class NeverReleases(MemoryStore):
         pass
 
 
+class MovesBack(MemoryStore):
+    def advance(self, name, *, expected, position, **options):
+        before = self.checkpoint_of(name)
+        if before is not None and before == expected and 0 <= position < before:
+            return
+        super().advance(name, expected=expected, position=position, **options)
+
+
+class IgnoresTheFence(MemoryStore):
+    def advance(self, name, *, fence=None, **options):
+        super().advance(name, **options)
+
+
+class KeepsWhatIsResolved(MemoryStore):
+    def advance(self, name, *, resolved=(), **options):
+        there = {each.event.position for each in self.dead_letters(name)}
+        super().advance(name, resolved=[each for each in resolved if each not in there], **options)
+
+
+class ListsLettersOfAllStreams(MemoryStore):
+    def dead_letters(self, name, *, stream=None, after=0):
+        return super().dead_letters(name, after=after)
+
+
 FAULTS = [
+    MovesBack,
+    IgnoresTheFence,
+    KeepsWhatIsResolved,
+    ListsLettersOfAllStreams,
     CountsOneTooMany,
     ForgetsAKey,
     ForgetsThatItWasThere,

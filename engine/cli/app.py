@@ -15,6 +15,7 @@ from ..errors import RefoldError
 from . import (
     asking,
     auditing,
+    backing,
     contacting,
     deciding,
     demo,
@@ -159,6 +160,7 @@ app.command("attention", cls=_Command)(deciding.attention)
 app.command("resolve", cls=_Command)(deciding.resolve)
 app.command("serve", cls=_Command)(serving.serve)
 app.command("replay", cls=_Command)(auditing.replay)
+app.command("backup", cls=_Command)(backing.backup)
 app.command("diagram", cls=_Command)(reference.diagram)
 app.command("gateways", cls=_Command)(reference.gateways)
 app.command("simulate", cls=_Command)(simulating.simulate)

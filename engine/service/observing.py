@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from .backing import back_up
 from .noticing import named
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ..ports import Appended, Body, Change, Difference, EventStore, Row, StoredEvent, Value, View, Write
+    from ..ports.backup import Backup, Progress
 
     AppendHook = Callable[["Append"], None]
     """Called with each append, once it is durable."""
@@ -163,6 +166,10 @@ class ObservedStore:
     def describe(self) -> Mapping[str, str]:
         """Return what an operator wants to know."""
         return self._store.describe()
+
+    def backup(self, target: str | os.PathLike[str], *, on_progress: Progress | None = None) -> Backup:
+        """Back the other store up, where it can."""
+        return back_up(self._store, target, on_progress=on_progress)
 
     def checkpoint(self) -> None:
         """Fold what the store keeps beside its main file back into it."""

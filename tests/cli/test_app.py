@@ -27,7 +27,7 @@ COMMANDS = [
     "resolve",
     "serve",
 ]
-COMMANDS += ["replay", "diagram", "gateways", "simulate", "doctor"]
+COMMANDS += ["replay", "backup", "diagram", "gateways", "simulate", "doctor"]
 
 
 @pytest.mark.parametrize(

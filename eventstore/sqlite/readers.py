@@ -37,6 +37,10 @@ class Readers:
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._lent = 0
+        self._awaited = False
+        """Whether a fork waits until none is lent."""
+        self._forsaken = False
+        """Whether this is a forked child, known without asking the system: for what is done for each row."""
         self._all: set[sqlite3.Connection] = set()
         """Every connection that is open, lent or idle."""
         self._idle: list[sqlite3.Connection] = []
@@ -78,7 +82,7 @@ class Readers:
         return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
-        if not self._process.is_here():
+        if self._forsaken:
             return
         with self._lock:
             if not self._closed and len(self._idle) < _KEPT:
@@ -88,7 +92,7 @@ class Readers:
         self._drop(connection)
 
     def _drop(self, connection: sqlite3.Connection | None) -> None:
-        if not self._process.is_here():
+        if self._forsaken:
             return
         if connection is not None:
             connection.close()
@@ -98,12 +102,13 @@ class Readers:
 
     def _count_back(self) -> None:
         self._lent -= 1
-        if not self._lent:
+        if self._awaited and not self._lent:
             self._returned.notify()
 
     def check_here(self) -> None:
         """Raise `WrongProcess` in a forked child."""
-        self._process.check()
+        if self._forsaken:
+            self._process.check()
 
     def check_open(self) -> None:
         """Raise `StoreClosed` after `close`, and `WrongProcess` in a forked child."""
@@ -129,11 +134,15 @@ class Readers:
     def away(self) -> Iterator[None]:
         """Have no connection inside the block, and let nobody open one. Raises `StoreBusy` where one stays lent."""
         with self._returned:
-            if not self._returned.wait_for(lambda: not self._lent, _PATIENCE_S):
+            self._awaited = True
+            left = self._returned.wait_for(lambda: not self._lent, _PATIENCE_S)
+            self._awaited = False
+            if not left:
                 raise StoreBusy(_PATIENCE_S)
             self._close_idle()
             yield
 
     def forsake(self) -> Iterable[sqlite3.Connection]:
         """In a forked child: return every connection there is."""
+        self._forsaken = True
         return self._all

@@ -25,7 +25,11 @@ def test_the_gateway_tables_are_those_the_adapters_read_by():
     )
 
 
-@pytest.mark.parametrize("page", [README, ROOT / "docs" / "tutorial.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [README, ROOT / "docs" / "tutorial.md", ROOT / "docs" / "operating.md"],
+    ids=lambda page: page.name,
+)
 def test_every_python_block_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks(page)

@@ -55,6 +55,10 @@ class StoreSettings(Section):
     timeout_s: Annotated[float, between(0, MAX_WAIT_S)] = Field(
         default=5.0, description="how long to wait for another writer"
     )
+    sqlite_repaired: Flag = Field(
+        default=False,
+        description="this system's SQLite has the repair of the WAL-reset bug, whatever its number says",
+    )
 
 
 class WorkSettings(Section):

@@ -15,6 +15,7 @@ from ..errors import RefoldError
 from . import (
     asking,
     auditing,
+    backing,
     contacting,
     deciding,
     demo,
@@ -160,6 +161,7 @@ app.command("attention", cls=_Command)(deciding.attention)
 app.command("resolve", cls=_Command)(deciding.resolve)
 app.command("serve", cls=_Command)(serving.serve)
 app.command("replay", cls=_Command)(auditing.replay)
+app.command("backup", cls=_Command)(backing.backup)
 app.command("subscriptions", cls=_Command)(following.subscriptions)
 app.command("diagram", cls=_Command)(reference.diagram)
 app.command("gateways", cls=_Command)(reference.gateways)

@@ -37,8 +37,11 @@ _LIBRARIES: Final = (
     "rich",
     "cryptography",
 )
-_WAL_RESET_BUG: Final = ((3, 7, 0), (3, 51, 2))
-"""First and last SQLite with the WAL-reset bug. Source: https://sqlite.org/wal.html, "The WAL-reset bug" (2026)."""
+_WAL_RESET_BUG: Final = (((3, 7, 0), (3, 44, 5)), ((3, 45, 0), (3, 50, 6)), ((3, 51, 0), (3, 51, 2)))
+"""First and last SQLite with the WAL-reset bug, between those to which the repair was carried back.
+
+Source: https://sqlite.org/wal.html, "The WAL-reset bug" (2026).
+"""
 _NAMED: Final = 5
 """Damaged refunds that are named; the others are counted."""
 _LABEL: Final = 13
@@ -77,8 +80,8 @@ def _findings(current: Session, db: str | None) -> Iterator[Finding]:
     yield Finding("refold", OK, refold_version())
     yield Finding("python", OK, f"{platform.python_implementation()} {platform.python_version()}")
     yield Finding("libraries", OK, ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
-    yield _sqlite(sqlite3.sqlite_version)
     yield from configuration_findings(current)
+    yield _sqlite(sqlite3.sqlite_version, repaired=current.settings.store.sqlite_repaired)
     yield from _store(current, db)
 
 
@@ -94,17 +97,22 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _sqlite(found: str) -> Finding:
+def _sqlite(found: str, *, repaired: bool) -> Finding:
     numbers = tuple(map(int, re.findall(r"[0-9]+", found)[:3]))
-    first, last = _WAL_RESET_BUG
-    if not first <= numbers <= last:
+    if not any(first <= numbers <= last for first, last in _WAL_RESET_BUG):
         return Finding("sqlite", OK, found)
+    if repaired:
+        return Finding(
+            "sqlite",
+            OK,
+            f"{found}, whose builder has repaired the WAL-reset bug, as store.sqlite_repaired says",
+        )
     return Finding(
         "sqlite",
         WARNING,
         f"{found} has the WAL-reset bug of 3.7.0 to 3.51.2, unless its builder has backported the repair: the number"
         " does not tell. refold's own processes are safe, one lock covers their writes and checkpoints; let no other"
-        " program write to the file.",
+        " program write to the file. Where the repair is in it, set store.sqlite_repaired = true.",
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -92,3 +93,8 @@ class HttpRequest:
     target: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+
+def body_digest(salt: bytes, headers: str, content: bytes) -> str:
+    """Return the lower-case hex SHA-256 of a kept body: salt, then headers on a line, then the content."""
+    return sha256(salt + headers.encode() + b"\n" + content).hexdigest()

@@ -17,6 +17,7 @@ from ..errors import StoreClosed
 from ..ports.process import Process
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
     from datetime import datetime
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..domain.money import Money
     from ..domain.signals import State
     from ..ports import Progress, Row
+    from ..ports.backup import Backup, OnProgress
     from .facade import RefundEngine
     from .importing import IngestReport
     from .recording import Receipt
@@ -267,3 +269,9 @@ class Awaiting:
     async def areplay(self) -> ReplayReport:
         """Await `replay`."""
         return await self._threads.run(self._now.replay)
+
+    async def abackup(
+        self, target: str | os.PathLike[str], *, on_progress: OnProgress | None = None
+    ) -> Backup:
+        """Await `backup`; `on_progress` is called in the thread that copies."""
+        return await self._threads.run(self._now.backup, target, on_progress=on_progress)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, quote_plus
 
 from ..domain.events import MessageRef
 from ..domain.identifiers import displayed, note
 from ..domain.masking import mask_cards, mask_text, may_hold_secrets
+from ..domain.message import body_digest
 from ..ports import Body
 
 if TYPE_CHECKING:
@@ -103,8 +103,3 @@ def _forms(secret: str) -> set[bytes]:
         raw.hex().upper(),
     )
     return {raw, *(form.rstrip(b"=") for form in encoded), *(text.encode() for text in texts)}
-
-
-def body_digest(salt: bytes, headers: str, content: bytes) -> str:
-    """Return the lower-case hex SHA-256 of a kept body: salt, then headers on a line, then the content."""
-    return sha256(salt + headers.encode() + b"\n" + content).hexdigest()

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from .backing import back_up
 from .noticing import named
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ..ports import (
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         View,
         Write,
     )
+    from ..ports.backup import Backup, OnProgress
     from ..ports.subscribing import Start
 
     AppendHook = Callable[["Append"], None]
@@ -249,6 +252,10 @@ class ObservedStore:
     def describe(self) -> Mapping[str, str]:
         """Return what an operator wants to know."""
         return self._store.describe()
+
+    def backup(self, target: str | os.PathLike[str], *, on_progress: OnProgress | None = None) -> Backup:
+        """Back the other store up, where it can."""
+        return back_up(self._store, target, on_progress=on_progress)
 
     def checkpoint(self) -> None:
         """Fold what the store keeps beside its main file back into it."""

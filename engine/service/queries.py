@@ -10,15 +10,18 @@ from ..domain.attention import Attention
 from ..domain.identifiers import identifier
 from ..domain.signals import State
 from . import arguments, finding
+from .backing import back_up
 from .views import refund_view
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
     from datetime import datetime
 
     from ..audit.history import HistoryEntry
     from ..audit.replay import ReplayReport
     from ..ports import EventStore, Row
+    from ..ports.backup import Backup, OnProgress
     from .views import PaymentView, RefundView
 
 
@@ -98,3 +101,20 @@ class Queries:
         It has no gateway, so it can never call one.
         """
         return replay(self.store)
+
+    def backup(self, target: str | os.PathLike[str], *, on_progress: OnProgress | None = None) -> Backup:
+        """Copy the store into a new file while others write, and read the copy completely before it gets its name.
+
+        What is appended meanwhile may be missing: the copy is the log as it was at one moment, from position 1 on.
+        It can be read by this user alone.
+
+        Args:
+            target: the file to make; its folder must be there.
+            on_progress: called with `copying` and bytes, then with `checking` and events: how many of how many.
+
+        Raises:
+            InvalidInput: there is a file of that name or no such folder, or the store is none that copies itself.
+            CorruptLog: the store is damaged; nothing has that name.
+            StoreError: the store cannot be read, or there is no room for the copy.
+        """
+        return back_up(self.store, target, on_progress=on_progress)

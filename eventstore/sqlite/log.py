@@ -52,6 +52,7 @@ _IS_THERE: Final = "SELECT 1 FROM events WHERE position = ?"
 _HAS_KEY: Final = "SELECT 1 FROM keys WHERE key = ?"
 _KEY: Final = "SELECT digest, first, last FROM keys WHERE key = ?"
 _BODY: Final = "SELECT digest, salt, headers, content FROM bodies WHERE digest = ?"
+BODIES: Final = "SELECT digest FROM bodies"
 _INSERT_EVENT: Final = "INSERT INTO events (position, stream, version, type, time, data, digest) VALUES "
 _INSERT_KEY: Final = "INSERT INTO keys (key, digest, first, last) VALUES (?, ?, ?, ?)"
 _INSERT_BODY: Final = (

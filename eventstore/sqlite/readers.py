@@ -40,6 +40,10 @@ class Readers:
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._lent = 0
+        self._awaited = False
+        """Whether a fork waits until none is lent."""
+        self._forsaken = False
+        """Whether this is a forked child, known without asking the system: for what is done for each row."""
         self._all: set[sqlite3.Connection] = set()
         """Every connection that is open, lent or idle."""
         self._idle: list[sqlite3.Connection] = []
@@ -70,7 +74,7 @@ class Readers:
 
     def give_back(self, connection: sqlite3.Connection) -> None:
         """Take a connection back, to be lent again."""
-        if not self._process.is_here():
+        if self._forsaken:
             return
         with self._lock:
             if not self._closed and len(self._idle) < _KEPT:
@@ -81,7 +85,7 @@ class Readers:
 
     def drop(self, connection: sqlite3.Connection | None) -> None:
         """Take a connection back that is not to be lent again, or none that could not be opened."""
-        if not self._process.is_here():
+        if self._forsaken:
             return
         if connection is not None:
             connection.close()
@@ -91,12 +95,13 @@ class Readers:
 
     def _count_back(self) -> None:
         self._lent -= 1
-        if not self._lent:
+        if self._awaited and not self._lent:
             self._returned.notify()
 
     def check_here(self) -> None:
         """Raise `WrongProcess` in a forked child."""
-        self._process.check()
+        if self._forsaken:
+            self._process.check()
 
     def translation(self, error: Exception) -> RefoldError:
         """Return our error for one of SQLite's."""
@@ -126,13 +131,17 @@ class Readers:
     def away(self) -> Iterator[None]:
         """Have no connection inside the block, and let nobody open one. Raises `StoreBusy` where one stays lent."""
         with self._returned:
-            if not self._returned.wait_for(lambda: not self._lent, _PATIENCE_S):
+            self._awaited = True
+            left = self._returned.wait_for(lambda: not self._lent, _PATIENCE_S)
+            self._awaited = False
+            if not left:
                 raise StoreBusy(_PATIENCE_S)
             self._close_idle()
             yield
 
     def forsake(self) -> Iterable[sqlite3.Connection]:
         """In a forked child: return every connection there is."""
+        self._forsaken = True
         return self._all
 
 

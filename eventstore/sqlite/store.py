@@ -17,7 +17,7 @@ from ...engine.errors import (
 from ..codec import checked
 from ..gaps import dense
 from ..request import checked_changes, requested
-from . import leases, log, place, schema
+from . import backup, leases, log, place, schema
 from . import views as tables
 from .connection import check_setting, translated
 from .forking import Forks
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ...engine.ports import Appended, Body, Change, Difference, Row, StoredEvent, Value, View, Write
+    from ...engine.ports.backup import Backup, OnProgress
     from .connection import Durability
 
 _PAGE: Final = 256
@@ -349,6 +350,14 @@ class SqliteStore(SqliteSubscribing):
             "synchronous": synchronous,
             "sqlite": sqlite3.sqlite_version,
         }
+
+    def backup(self, target: str | os.PathLike[str], *, on_progress: OnProgress | None = None) -> Backup:
+        """Copy the store into a new file while others write, and read the copy completely before it gets its name.
+
+        The arguments and errors are those of `RefundEngine.backup`.
+        """
+        with self._readers.one() as connection:
+            return backup.make(connection, target, timeout_s=self._timeout_s, on_progress=on_progress)
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log back into the file as far as readers allow; a failure is logged as `store.degraded`.

@@ -85,13 +85,16 @@ class Writer:
     # ---- transactions
 
     def owned(self) -> sqlite3.Connection | None:
-        """Return the connection if this thread is inside a transaction. Raises `WrongProcess` in a forked child."""
-        self._process.check()
+        """Return the connection if this thread is inside a transaction."""
         owner = self._owner
-        return self._connection if owner is not None and owner == threading.get_ident() else None
+        if owner is None or owner != threading.get_ident():
+            return None
+        self._process.check()
+        return self._connection
 
     def append(self, request: Request) -> Appended:
         """Append, in one commit with whoever else is waiting; inside a transaction of this thread at its end."""
+        self._process.check()
         outer = self.owned()
         if outer is None:
             return self._turns.run(request)
@@ -146,6 +149,7 @@ class Writer:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit what the block does, or undo it; inside a transaction of this thread, undo only the block."""
+        self._process.check()
         outer = self.owned()
         if outer is not None:
             with self._savepoint(outer):
@@ -166,6 +170,7 @@ class Writer:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
+        self._process.check()
         with self._turns.alone():
             if self._closed:
                 raise StoreClosed

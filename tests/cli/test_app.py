@@ -27,7 +27,7 @@ COMMANDS = [
     "resolve",
     "serve",
 ]
-COMMANDS += ["replay", "subscriptions", "diagram", "gateways", "simulate", "doctor"]
+COMMANDS += ["replay", "backup", "subscriptions", "diagram", "gateways", "simulate", "doctor"]
 
 
 @pytest.mark.parametrize(

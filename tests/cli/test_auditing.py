@@ -106,13 +106,40 @@ def test_the_findings_are_readable(run, store, good_sqlite):
 
 @pytest.mark.parametrize(
     ("version", "code"),
-    [("3.6.23", 0), ("3.7.0", 1), ("3.40.1", 1), ("3.51.2", 1), ("3.51.3", 0), ("3.52", 0), ("4.0.0", 0)],
+    [
+        ("3.6.23", 0),
+        ("3.7.0", 1),
+        ("3.40.1", 1),
+        ("3.44.5", 1),
+        ("3.44.6", 0),
+        ("3.45.0", 1),
+        ("3.50.6", 1),
+        ("3.50.7", 0),
+        ("3.51.0", 1),
+        ("3.51.2", 1),
+        ("3.51.3", 0),
+        ("3.52", 0),
+        ("4.0.0", 0),
+    ],
 )
 def test_an_sqlite_with_the_wal_reset_bug_is_a_warning(run, store, monkeypatch, version, code):
     monkeypatch.setattr(doctor.sqlite3, "sqlite_version", version)
     told = run("doctor", "--json", "--db", store)
     assert told.code == code
     assert findings(told)["sqlite"][1].startswith(version)
+
+
+def test_who_knows_that_the_repair_is_in_it_can_say_so(run, store, monkeypatch):
+    monkeypatch.setattr(doctor.sqlite3, "sqlite_version", "3.40.1")
+    warned = run("doctor", "--json", "--db", store)
+    assert "refold's own processes are safe" in findings(warned)["sqlite"][1]
+    assert "set store.sqlite_repaired = true" in findings(warned)["sqlite"][1]
+    told = run("doctor", "--json", "--db", store, env={"REFOLD_STORE__SQLITE_REPAIRED": "true"})
+    assert told.code == 0
+    assert findings(told)["sqlite"] == (
+        "ok",
+        "3.40.1, whose builder has repaired the WAL-reset bug, as store.sqlite_repaired says",
+    )
 
 
 def test_a_missing_store_ends_with_3_and_is_not_made(run, good_sqlite, tmp_path):

@@ -43,6 +43,7 @@ RIGHT = {
     "store.url": "sqlite:///x.db",
     "store.durability": "relaxed",
     "store.timeout_s": 2.5,
+    "store.sqlite_repaired": True,
     "work.concurrency": 3,
     "webhooks.host": "127.0.0.2",
     "webhooks.port": 0,

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from refold.engine import Message, Money, RefundEngine, State
-from refold.engine.errors import InvalidInput, InvalidSetting, StoreBusy, StoreUnavailable
+from refold.engine.errors import InvalidInput, InvalidSetting, StoreBusy, StoreUnavailable, WrongProcess
 from refold.engine.ports import Answer
 from refold.engine.testing.scripted_transport import NOT_SENT, TIMEOUT, ScriptedTransport
 from refold.eventstore import SqliteStore
@@ -307,6 +307,19 @@ def test_a_store_that_fails_ends_the_work_that_was_to_be_done_once(engine, ask, 
     monkeypatch.setattr(store, "head", failing)
     with pytest.raises(StoreUnavailable):
         engine.work(once=True)
+
+
+def test_a_store_of_another_process_ends_the_work_for_no_later_round_does_better(
+    engine, ask, store, monkeypatch
+):
+    ask()
+
+    def elsewhere():
+        raise WrongProcess(1, 2)
+
+    monkeypatch.setattr(store, "head", elsewhere)
+    with pytest.raises(WrongProcess):
+        engine.work()
 
 
 def test_a_refund_whose_log_is_damaged_keeps_no_other_from_being_sent(tmp_path, gateways, clock, script):

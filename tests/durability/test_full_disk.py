@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 SMALL_DISK = Path(__file__).with_name("small_disk.py")
+SMALL_BACKUP = Path(__file__).with_name("small_backup.py")
 APART = ["unshare", "--map-root-user", "--mount"]
 
 
@@ -20,8 +21,8 @@ def apart(tmp_path):
         or subprocess.run(mounts, stderr=subprocess.DEVNULL, check=False).returncode
     ):
         pytest.skip("this system lets nobody mount a small file system")
-    return lambda program: subprocess.run(
-        [*APART, sys.executable, program, tmp_path],
+    return lambda program, folder=tmp_path: subprocess.run(
+        [*APART, sys.executable, program, folder],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -36,4 +37,11 @@ def test_a_full_disk_stores_nothing_and_loses_nothing_and_a_read_only_one_is_rea
     assert said[1:] == ["goes on once there is room", "read-only", "read"], done.stdout
     assert int(said[0].removeprefix("full after ")) > 5
     assert "store.degraded" in done.stdout  # folding the write-ahead log found no room either
+    assert done.returncode == 0
+
+
+def test_a_backup_that_finds_no_room_leaves_nothing_and_the_store_goes_on(apart, tmp_path):
+    tmp_path.joinpath("small").mkdir()
+    done = apart(SMALL_BACKUP, tmp_path / "small")
+    assert done.stdout.splitlines() == ["no room", "[]", "2 2"], done.stdout
     assert done.returncode == 0

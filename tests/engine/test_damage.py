@@ -6,10 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from refold.engine import Outcome, State
+from refold.engine.domain.message import body_digest
 from refold.engine.domain.wire import UPCASTERS
 from refold.engine.errors import CorruptLog, EventCorrupt, EventUnreadable, MessageNotFound, StoreBusy
 from refold.engine.ports import NewEvent, Write
-from refold.engine.service.keeping import body_digest
 
 TIME = "2026-11-21T12:00:00.000000Z"
 

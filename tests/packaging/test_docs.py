@@ -27,7 +27,7 @@ def test_the_gateway_tables_are_those_the_adapters_read_by():
 
 @pytest.mark.parametrize(
     "page",
-    [README, ROOT / "docs" / "tutorial.md", ROOT / "docs" / "subscriptions.md"],
+    [README, *(ROOT / "docs" / f"{name}.md" for name in ("tutorial", "subscriptions", "operating"))],
     ids=lambda page: page.name,
 )
 def test_every_python_block_of_a_page_runs(page, tmp_path, monkeypatch, capsys):

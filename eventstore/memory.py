@@ -292,7 +292,8 @@ class MemoryStore(Subscribing):
         fence: int | None = None,
     ) -> None:
         """Move a checkpoint, apply view changes, and set events aside or settle them; all of it or nothing."""
-        with self._writers, self._open() as state:
+        told = list(checked_changes(changes))
+        with self._alone(), self._open() as state:
             actual = state.checkpoints.get(name)
             check_move(name, expected, actual, position, len(state.events))
             if fence is not None and fence not in [token for token, _ in state.leases.values()]:
@@ -309,7 +310,7 @@ class MemoryStore(Subscribing):
                 ):
                     raise nothing_ahead(name, actual, letter)
                 letters[letter.event.position] = letter
-            rows = changed(state.views, checked_changes(changes))
+            rows = changed(state.views, told)
             # All that can fail is done.
             state.checkpoints[name] = position
             state.letters[name] = dict(sorted(letters.items()))

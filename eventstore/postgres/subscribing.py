@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ...engine.domain.identifiers import identifier
 from ...engine.errors import CorruptLog
 from ...engine.ports import DeadLetter, Progress, StoredEvent
+from ..request import checked_changes
 from ..subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
 from .changes import as_json, calls
 
@@ -97,6 +98,7 @@ class PostgresSubscribing(Subscribing):
         fence: int | None = None,
     ) -> None:
         """Move a checkpoint, apply view changes, and set events aside or settle them; all of it or nothing."""
+        kept = list(checked_changes(changes))
         writer = self._checked_writer()
         identifier("subscription", name)
         letters, positions = in_order(set_aside), list(resolved)
@@ -107,7 +109,7 @@ class PostgresSubscribing(Subscribing):
             None if fence is None else _number(fence),
             "{" + ",".join(map(_number, positions)) + "}",
             as_json([_as_row(letter) for letter in letters]),
-            as_json(calls((0, change) for change in changes)),
+            as_json(calls((0, change) for change in kept)),
         )
         outcome, actual, highest, place = writer.call(_CALL, told)
         if outcome == _NOT_THERE:

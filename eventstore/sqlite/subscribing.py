@@ -97,6 +97,7 @@ class SqliteSubscribing(Subscribing):
         fence: int | None = None,
     ) -> None:
         """Move a checkpoint, apply view changes, and set events aside or settle them; all of it or nothing."""
+        told = list(checked_changes(changes))
         with self._writing() as connection, self._translated():
             actual = _checkpoint(connection, name)
             check_move(name, expected, actual, position, log.head(connection))
@@ -111,7 +112,7 @@ class SqliteSubscribing(Subscribing):
                 if not letter.attempts and connection.execute(_IS_BEHIND, behind).fetchone() is None:
                     raise nothing_ahead(name, actual, letter)
                 connection.execute(_SET_ASIDE, (name, *event, *letter[1:]))
-            tables.apply(connection, checked_changes(changes))
+            tables.apply(connection, told)
             connection.execute(_MOVE, (name, position))
 
     def dead_letters(self, name: str, *, stream: str | None = None, after: int = 0) -> Iterator[DeadLetter]:

@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ...engine.domain.masking import shown
 from ...engine.domain.message import body_digest
 from ...engine.errors import CorruptLog, EventMissing, InvalidInput, StoreUnavailable
 from ...engine.ports.backup import Backup
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _COPY: Final = "VACUUM INTO ?"
 _BYTES: Final = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
 _INTACT: Final = "PRAGMA integrity_check(1)"
+_MOST_TOLD: Final = 300
 _PAGE: Final = 1_000
 """Events read at once."""
 _STEPS: Final = 1_000_000
@@ -79,12 +81,18 @@ def _new(target: str | os.PathLike[str]) -> Path:
     try:
         path = Path(target).absolute()
     except TypeError as error:
-        raise InvalidInput(f"a path is needed, not {target!a}") from error
+        raise InvalidInput(f"a path is needed, not {shown(target)}") from error
     if os.path.lexists(path):
-        raise InvalidInput(f"{path} exists, and a backup writes over nothing; name a new file")
-    if not path.parent.is_dir():
-        raise InvalidInput(f"there is no folder {path.parent}; make it, or name a file in another one")
+        raise InvalidInput(f"{_told(path)} exists, and a backup writes over nothing; name a new file")
+    if not os.path.isdir(path.parent):  # noqa: PTH112 - pathlib raises an error for a name that is too long
+        raise InvalidInput(f"there is no folder {_told(path.parent)}; make it, or name a file in another one")
     return path
+
+
+def _told(path: Path) -> str:
+    """Return a path as an error may show it."""
+    text = os.fspath(path)
+    return text if len(text) <= _MOST_TOLD and text.isprintable() else shown(text)
 
 
 def _partial(path: Path) -> Path:
@@ -93,7 +101,7 @@ def _partial(path: Path) -> Path:
         descriptor, name = tempfile.mkstemp(".partial", f"{path.name}.", path.parent)
     except (OSError, ValueError) as error:  # ValueError: a NUL character
         reason = error.strerror if isinstance(error, OSError) else error
-        raise StoreUnavailable(f"{os.fspath(path)!a} cannot be made: {reason}") from error
+        raise StoreUnavailable(f"{_told(path)} cannot be made: {reason}") from error
     os.close(descriptor)
     return Path(name)
 

@@ -93,6 +93,7 @@ class Proxy:
         self._listener.bind(str(self.folder / ".s.PGSQL.5432"))
         self._listener.listen()
         self._sockets = []
+        self._closed = False
         self.cut = None
         """What happens to the next request: "unsent", or how much of its answer arrives, as the end of a slice."""
         self._threads = []
@@ -111,6 +112,8 @@ class Proxy:
             server = socket.socket(socket.AF_UNIX)
             server.connect(self._target)
             self._sockets += [client, server]
+            if self._closed:  # whoever closed the door may not have seen these two
+                hang_up(client, server)
             armed = []
             self._start(self._requests, client, server, armed)
             self._start(self._answers, client, server, armed)
@@ -140,6 +143,7 @@ class Proxy:
 
     def close_door(self):
         """End all connections, and let in no other."""
+        self._closed = True
         hang_up(self._listener, *self._sockets)
         (self.folder / ".s.PGSQL.5432").unlink(missing_ok=True)
 

@@ -181,7 +181,7 @@ class EventStore(Subscribable, Protocol):
 
         The answer is final for an append whose caller is gone, or was told `OutcomeUnknown`: what the store had begun
         of it is waited for. Inside a batch of this thread, and where the store was opened read-only, None says no more
-        than that it is not there yet; so it does on SQLite where another process was killed in the middle of its commit.
+        than that it is not there yet; so it does on SQLite where another process was killed while it committed.
 
         Raises:
             StoreBusy: it was not over in time; ask again.

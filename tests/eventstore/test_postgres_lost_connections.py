@@ -105,8 +105,13 @@ def test_a_read_that_is_cut_off_is_unavailable_and_the_next_one_works(through, p
 
 
 def end_backends(postgres_server, until):
-    postgres_server.ask(f"SELECT count(pg_terminate_backend(pid)) FROM ({REFOLD}) AS each")
-    until(lambda: postgres_server.ask(REFOLD) is None)
+    """End every session of refold, also one that the pool began while others were being ended."""
+
+    def ended():
+        postgres_server.ask(f"SELECT count(pg_terminate_backend(pid)) FROM ({REFOLD}) AS each")
+        return postgres_server.ask(REFOLD) is None
+
+    until(ended)
 
 
 def test_connections_that_the_server_ended_between_calls_are_replaced(open_postgres, postgres_server, until):

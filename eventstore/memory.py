@@ -18,10 +18,11 @@ from .request import checked_changes, requested
 from .subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from ..engine.ports import Body, Change, DeadLetter, Difference, Row, Value, View, Write
+    from ..engine.ports.projecting import Projection
     from .memory_views import Table
 
 _STOP_LOOKED_AT_S: Final = 0.05
@@ -220,18 +221,18 @@ class MemoryStore(Subscribing):
             found = [row for row in found if row[by[0]] is not None and row[by[0]] > after]
         return iter(found[:limit])
 
-    def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
-        """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
+    def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
+        """Fill new tables, compare them with the live ones, swap, and return every difference."""
+        new: dict[str, Table] = {view.name: {} for view in projection.views}
+        upto = self.head()
+        for change in checked_changes(projection.whole(upto, {})):
+            store(new, changed(new, [change]))
         with self._alone():
-            new: dict[str, Table] = {view.name: {} for view in views}
-            for change in checked_changes(changes):
+            for change in checked_changes(projection.since(upto, self.head())):
                 store(new, changed(new, [change]))
             with self._open() as state:
-                found = [
-                    difference
-                    for view in views
-                    for difference in differences(view, state.views.get(view.name, {}), new[view.name])
-                ]
+                live = {view: state.views.get(view.name, {}) for view in projection.views if compare}
+                found = [each for view in live for each in differences(view, live[view], new[view.name])]
                 state.views.update(new)
                 return found
 

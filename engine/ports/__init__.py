@@ -4,6 +4,7 @@ from ..domain.capabilities import AmountForm, Capabilities
 from ..domain.evidence import AbsenceRule
 from ..domain.schedule import Schedule, Stage
 from .gateway import Code, Gateway
+from .projecting import Given, Projection
 from .store import (
     Appended,
     Body,
@@ -42,11 +43,13 @@ __all__ = [
     "EventStore",
     "Filter",
     "Gateway",
+    "Given",
     "Handled",
     "Handler",
     "NewEvent",
     "NoAnswer",
     "Progress",
+    "Projection",
     "Row",
     "Schedule",
     "Stage",

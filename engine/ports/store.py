@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from .subscribing import Subscribable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+
+    from .projecting import Projection
 
 Value: TypeAlias = str | int | None
 
@@ -263,11 +265,19 @@ class EventStore(Subscribable, Protocol):
         """End the lease of that token; where it has ended, or was taken by another, nothing."""
         ...
 
-    def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
-        """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference.
+    def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
+        """Fill new tables from the log, compare them with the live ones, swap, and return every difference.
+
+        Others go on writing meanwhile: the new tables are filled as of the position there was at the beginning, and
+        what was appended since is added. Only the last of that, the comparison and the swap keep writers waiting.
+
+        Args:
+            projection: what computes the views.
+            compare: whether differences are looked for; without, none is returned.
 
         Raises:
-            InvalidInput: as for an append; nothing was changed.
+            InvalidInput: as for an append; the views stay as they were.
+            StoreUnavailable: another rebuild began before this one had ended; the views stay as they were.
         """
         ...
 

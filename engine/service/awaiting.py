@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ..audit.history import HistoryEntry
+    from ..audit.projecting import Rebuilt
     from ..audit.replay import ReplayReport
     from ..domain.attention import Attention
     from ..domain.message import Channel, Message
@@ -265,6 +266,10 @@ class Awaiting:
                 yield row
 
     # ---- audit
+
+    async def arebuild(self) -> Rebuilt:
+        """Await `rebuild`."""
+        return await self._threads.run(self._now.rebuild)
 
     async def areplay(self) -> ReplayReport:
         """Await `replay`."""

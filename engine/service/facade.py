@@ -96,7 +96,7 @@ class RefundEngine(Queries, Delivering, Awaiting, AbstractContextManager["Refund
         )
         self._importer = Importer(store, self._record_line, keeper, moves)
         if store.views_stale:
-            self.replay()
+            self.rebuild()
 
     @classmethod
     def open(

@@ -14,7 +14,7 @@ from .noticing import named
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..ports import (
         Appended,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Write,
     )
     from ..ports.backup import Backup, OnProgress
+    from ..ports.projecting import Projection
     from ..ports.subscribing import Start
 
     AppendHook = Callable[["Append"], None]
@@ -245,9 +246,9 @@ class ObservedStore:
         """Yield what a subscription has set aside."""
         return self._store.dead_letters(name, stream=stream, after=after)
 
-    def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
+    def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
         """Rebuild the views."""
-        return self._store.rebuild(views, changes)
+        return self._store.rebuild(projection, compare=compare)
 
     def describe(self) -> Mapping[str, str]:
         """Return what an operator wants to know."""

@@ -1,10 +1,11 @@
-"""Queries: what a payment service asks the engine; nothing here writes, but for a replay that repairs the views."""
+"""Queries: what a payment service asks the engine; nothing here writes, but for what repairs the views."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ..audit import history as timelines
+from ..audit.projecting import rebuild
 from ..audit.replay import replay
 from ..domain.attention import Attention
 from ..domain.identifiers import identifier
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..audit.history import HistoryEntry
+    from ..audit.projecting import Rebuilt
     from ..audit.replay import ReplayReport
     from ..ports import EventStore, Row
     from ..ports.backup import Backup, OnProgress
@@ -101,6 +103,14 @@ class Queries:
         It has no gateway, so it can never call one.
         """
         return replay(self.store)
+
+    def rebuild(self) -> Rebuilt:
+        """Make all views again from the log, as fast as the store can, while others write.
+
+        Nothing is compared, and an event of which its type says enough is not read, so no digest is checked: that is
+        what `replay` is for. An engine does this by itself where it opens a store whose views are of another version.
+        """
+        return rebuild(self.store)
 
     def backup(self, target: str | os.PathLike[str], *, on_progress: OnProgress | None = None) -> Backup:
         """Copy the store into a new file while others write, and read the copy completely before it gets its name.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from unittest import SkipTest
 
 from ..errors import MessageNotFound, StoreClosed, VersionConflict
-from ..ports import Appended, Write
+from ..ports import Appended, Given, Write
 from .store_scenery import (
     TOTALS,
     Interrupted,
@@ -294,7 +294,7 @@ class Sharing(StoreScenery):
             partial(store.checkpoint_of, "a"),
             partial(store.advance, "a", expected=None, position=0),
             lambda: list(store.dead_letters("a")),
-            partial(store.rebuild, [TOTALS], []),
+            partial(store.rebuild, Given([TOTALS])),
             store.describe,
             store.checkpoint,
         ]

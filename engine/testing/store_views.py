@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
-from ..ports import Delete, Difference, Upsert, Write
+from ..ports import Delete, Difference, Given, Upsert, Write
 from .store_scenery import (
     PAIRS,
     TOTALS,
@@ -72,7 +72,7 @@ class Views(StoreScenery):
         changes += [Delete(TOTALS, (None,)), Delete(PAIRS, ("a",))]
         for each in changes:
             raised(InvalidInput, self.store.append, write, key="k", changes=[each])
-            raised(InvalidInput, self.store.rebuild, VIEWS, [each])
+            raised(InvalidInput, self.store.rebuild, Given(VIEWS, [each]))
             assert snapshot(self.store) == before
 
     def test_a_sum_beyond_64_bits_is_refused(self) -> None:
@@ -178,7 +178,7 @@ class Rebuilding(StoreScenery):
         changes = (
             total(each.stream.removeprefix("refund-"), int(each.data)) for each in self.store.read_all()
         )
-        found = self.store.rebuild(VIEWS, changes)
+        found = self.store.rebuild(Given(VIEWS, changes))
         assert all(each.view == "totals" for each in found)
         assert len({each.key for each in found}) == len(found)
         return {each.key: each for each in found}
@@ -227,6 +227,6 @@ class Rebuilding(StoreScenery):
     def test_a_rebuild_that_fails_changes_nothing(self) -> None:
         """The live views stay, and the next rebuild starts afresh."""
         self.append("a", 5, live=6)
-        raised(Interrupted, self.store.rebuild, VIEWS, Failing([total("z", 1)]))
+        raised(Interrupted, self.store.rebuild, Given(VIEWS, Failing([total("z", 1)])))
         assert [(row["id"], row["total"]) for row in self.rows()] == [("a", 6)]
         assert self.rebuilt().keys() == {("a",)}

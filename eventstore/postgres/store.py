@@ -16,31 +16,33 @@ from ...engine.errors import (
 )
 from ..codec import checked
 from ..gaps import dense
-from ..request import checked_changes, requested
+from ..rebuilding import Rebuilding
+from ..request import requested
 from . import leases, log, rows, schema
 from . import views as tables
 from .address import Address
 from .connection import check_setting, translated
 from .definitions import check as check_views
 from .readers import Readers
+from .rebuilding import Tables
 from .subscribing import PostgresSubscribing
 from .waiting import Waiting
 from .writer import Writer, lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from psycopg import sql
 
-    from ...engine.ports import Appended, Body, Change, Difference, Row, StoredEvent, Value, View, Write
+    from ...engine.ports import Appended, Body, Change, Row, StoredEvent, Value, View, Write
     from .connection import Connection, Durability
 
 _PAGE: Final = 256
 """Events or rows read at once. Between two pages of events no transaction is open: a slow reader holds up nothing."""
 
 
-class PostgresStore(PostgresSubscribing):
+class PostgresStore(PostgresSubscribing, Rebuilding):
     """An `EventStore` in one schema of a PostgreSQL database.
 
     Commits wait for the disk, and for the standbys the server has (read back whenever a connection is opened for
@@ -48,6 +50,7 @@ class PostgresStore(PostgresSubscribing):
     """
 
     views_stale: bool
+    _new = Tables()
 
     def __init__(
         self,
@@ -105,7 +108,7 @@ class PostgresStore(PostgresSubscribing):
                     f"{self._address} has lost the table of its view {lost};"
                     " `refold replay` makes it again from the log"
                 )
-            return bool(tables.stale(connection, self._views))
+            return self._are_stale(connection)
 
     def _opened(self, *, create: bool) -> bool:
         """Check what a writer finds, and prepare what is missing; tell whether the views must be rebuilt."""
@@ -138,7 +141,7 @@ class PostgresStore(PostgresSubscribing):
             if missing is not None:  # the tables may be all that is left of what it said
                 raise EventMissing(missing)
             tables.recreate(connection, changed, empty_log=log.head(connection) == 0)
-            return bool(tables.stale(connection, self._views))
+            return self._are_stale(connection)
 
     # ---- writing
 
@@ -329,21 +332,8 @@ class PostgresStore(PostgresSubscribing):
             cursor.itersize = _PAGE
             yield from cursor.execute(select, bound)
 
-    def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
-        """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
-        check_views(views)
-        with self._writing() as connection:
-            with self._translated():
-                tables.begin_rebuild(connection, views)
-            for chunk in tables.chunks(checked_changes(changes)):
-                with self._translated():
-                    tables.fill(connection, chunk)
-            with self._translated():
-                found = [each for view in views for each in tables.differences(connection, view)]
-                tables.end_rebuild(connection, views)
-                stale = bool(tables.stale(connection, self._views))
-        self.views_stale = stale
-        return found
+    def _are_stale(self, connection: Connection) -> bool:
+        return bool(tables.stale(connection, self._views))
 
     # ---- leases
 

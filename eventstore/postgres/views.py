@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ...engine.ports import Change, Column, Value, View
     from .connection import Connection
 
-NEW: Final = "__new"
-"""What the name of a table being rebuilt ends with."""
 _KEPT: Final = "SELECT name, definition FROM views"
 _TABLES: Final = (
     "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = to_regnamespace(current_schema())"
@@ -29,7 +27,7 @@ _FUNCTIONS: Final = (
     "SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())"
     " AND starts_with(proname, %s)"
 )
-_RECORD: Final = (
+RECORD: Final = (
     "INSERT INTO views (name, definition) VALUES (%s, %s)"
     " ON CONFLICT (name) DO UPDATE SET definition = EXCLUDED.definition"
 )
@@ -39,13 +37,13 @@ _AND: Final = sql.SQL(" AND ")
 
 def stale(connection: Connection, declared: Iterable[View]) -> list[View]:
     """Return the views whose table was made with another definition, was never filled since, or is lost."""
-    kept, there = _kept(connection), _tables(connection)
+    kept, there = _kept(connection), tables(connection)
     return [view for view in declared if kept.get(view.name) != definition(view) or view.name not in there]
 
 
 def lost(connection: Connection, declared: Iterable[View]) -> list[View]:
     """Return the views that were filled and whose table is not there any more."""
-    kept, there = _kept(connection), _tables(connection)
+    kept, there = _kept(connection), tables(connection)
     return [view for view in declared if kept.get(view.name) == definition(view) and view.name not in there]
 
 
@@ -53,7 +51,8 @@ def _kept(connection: Connection) -> dict[str, str]:
     return dict(connection.execute(_KEPT).fetchall())
 
 
-def _tables(connection: Connection) -> set[str]:
+def tables(connection: Connection) -> set[str]:
+    """Return the names of all tables there are."""
     return {name for (name,) in connection.execute(_TABLES)}
 
 
@@ -61,9 +60,8 @@ def _tables(connection: Connection) -> set[str]:
 
 _CREATE_TABLE: Final = sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))")
 _CREATE_INDEX: Final = sql.SQL("CREATE INDEX {} ON {} ({})")
-_DROP_TABLE: Final = sql.SQL("DROP TABLE IF EXISTS {}")
+DROP_TABLE: Final = sql.SQL("DROP TABLE IF EXISTS {}")
 _DROP_FUNCTION: Final = sql.SQL("DROP FUNCTION {}")
-_RENAME_TABLE: Final = sql.SQL("ALTER TABLE {} RENAME TO {}")
 _UPSERT: Final = sql.SQL(
     "INSERT INTO {} ({}) SELECT {} FROM jsonb_array_elements(changed__rows) AS each__row ON CONFLICT ({}) DO {}"
 )
@@ -86,58 +84,70 @@ def recreate(connection: Connection, changed: Iterable[View], *, empty_log: bool
     Raises:
         StoreUnavailable: the schema holds a table of that name that is none of ours.
     """
-    kept, there = _kept(connection), _tables(connection)
+    kept, there = _kept(connection), tables(connection)
     for view in changed:
         if view.name in there and view.name not in kept:
             raise StoreUnavailable(
                 f"the schema holds a table {view.name} of something else; give refold a schema of its own:"
                 " …?options=-csearch_path%3Drefold"
             )
-        _run(connection, _DROP_TABLE, sql.Identifier(view.name))
-        _create(connection, view)
-        _create_indexes(connection, view)
-        _create_functions(connection, view)
-        connection.execute(_RECORD, (view.name, definition(view) if empty_log else ""))
+        run(connection, DROP_TABLE, sql.Identifier(view.name))
+        create(connection, view)
+        create_indexes(connection, view)
+        create_functions(connection, view)
+        connection.execute(RECORD, (view.name, definition(view) if empty_log else ""))
 
 
-def _run(connection: Connection, shape: sql.SQL, *parts: sql.Composable) -> None:
+def run(connection: Connection, shape: sql.SQL, *parts: sql.Composable) -> None:
+    """Execute a statement made of these parts."""
     statement = shape.format(*parts)
     connection.execute(statement)
 
 
-def _create(connection: Connection, view: View, suffix: str = "") -> None:
+def create(connection: Connection, view: View, suffix: str = "") -> None:
+    """Create a view's table, empty and without indexes or functions."""
     columns = (sql.SQL("{} {}").format(sql.Identifier(each.name), _type(each)) for each in view.columns)
-    _run(
-        connection, _CREATE_TABLE, sql.Identifier(view.name + suffix), _COMMA.join(columns), listed(view.key)
-    )
+    run(connection, _CREATE_TABLE, sql.Identifier(view.name + suffix), _COMMA.join(columns), listed(view.key))
 
 
 def _type(column: Column) -> sql.SQL:
     return sql.SQL("bigint") if column.kind is int else sql.SQL('text COLLATE "C"')
 
 
-def _create_indexes(connection: Connection, view: View) -> None:
-    for columns in view.indexes:
-        listed = _COMMA.join(ordered(view, name) for name in columns)
-        name = f"{view.name}_by_{'_'.join(columns)}"
-        _run(connection, _CREATE_INDEX, sql.Identifier(name), sql.Identifier(view.name), listed)
+def create_indexes(connection: Connection, view: View, suffix: str = "") -> None:
+    """Create the indexes of the table whose name ends so; their own names end so, too."""
+    for columns, name in index_names(view).items():
+        listed = _COMMA.join(ordered(view, each) for each in columns)
+        run(
+            connection,
+            _CREATE_INDEX,
+            sql.Identifier(name + suffix),
+            sql.Identifier(view.name + suffix),
+            listed,
+        )
 
 
-def _create_functions(connection: Connection, view: View, suffix: str = "") -> None:
-    _drop_functions(connection, view.name + suffix)
+def index_names(view: View) -> dict[tuple[str, ...], str]:
+    """Return the name of each index of a view by its columns."""
+    return {tuple(columns): f"{view.name}_by_{'_'.join(columns)}" for columns in view.indexes}
+
+
+def create_functions(connection: Connection, view: View, suffix: str = "") -> None:
+    """Create the functions that change the table of that name."""
+    drop_functions(connection, view.name + suffix)
     upsert, delete, _ = function_names(view, suffix)
     for name, body in (
         (upsert, _ALL.format(_upsert(view, view.name + suffix))),
         (delete, _EACH.format(_delete(view, view.name + suffix))),
     ):
-        _run(connection, _FUNCTION, sql.Identifier(name), body)
+        run(connection, _FUNCTION, sql.Identifier(name), body)
 
 
-def _drop_functions(connection: Connection, table: str) -> None:
+def drop_functions(connection: Connection, table: str) -> None:
     """Drop those of any definition: they fill the table or none."""
     for start in (f"{table}__set_", f"{table}__unset_"):
         for (name,) in connection.execute(_FUNCTIONS, (start,)).fetchall():
-            _run(connection, _DROP_FUNCTION, sql.Identifier(name))
+            run(connection, _DROP_FUNCTION, sql.Identifier(name))
 
 
 def _upsert(view: View, table: str) -> sql.Composed:
@@ -171,7 +181,7 @@ def _cell(place: int, column: Column) -> sql.Composed:
     return shape.format(sql.Literal(place))
 
 
-# ---- rebuilding
+# ---- changes and differences
 
 _APPLY: Final = "SELECT apply_changes(%s::jsonb)"
 _AT_ONCE: Final = 1_000
@@ -179,44 +189,17 @@ _AT_ONCE: Final = 1_000
 _ONLY_MINE: Final = sql.SQL("SELECT {0} FROM {1} EXCEPT SELECT {0} FROM {2} ORDER BY {3}")
 
 
-def begin_rebuild(connection: Connection, rebuilt: Iterable[View]) -> None:
-    """Create an empty table beside each view's own; that one as well where it is lost, so that both can be read."""
-    there = _tables(connection)
-    for view in rebuilt:
-        if view.name not in there:
-            _create(connection, view)
-        _run(connection, _DROP_TABLE, sql.Identifier(view.name + NEW))
-        _create(connection, view, NEW)
-        _create_functions(connection, view, NEW)
-
-
-def fill(connection: Connection, changes: Sequence[Change]) -> None:
-    """Apply changes to the new tables."""
-    connection.execute(_APPLY, (as_json(calls(((0, change) for change in changes), NEW)),))
-
-
-def chunks(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    """Yield the changes in lists of what is sent in one call."""
+def apply(connection: Connection, changes: Sequence[Change], suffix: str) -> None:
+    """Apply changes to the tables whose names end so."""
     each = iter(changes)
     while chunk := list(islice(each, _AT_ONCE)):
-        yield chunk
+        connection.execute(_APPLY, (as_json(calls(((0, change) for change in chunk), suffix)),))
 
 
-def end_rebuild(connection: Connection, rebuilt: Iterable[View]) -> None:
-    """Put the new tables in the place of the old ones."""
-    for view in rebuilt:
-        _drop_functions(connection, view.name + NEW)
-        _run(connection, _DROP_TABLE, sql.Identifier(view.name))
-        _run(connection, _RENAME_TABLE, sql.Identifier(view.name + NEW), sql.Identifier(view.name))
-        _create_indexes(connection, view)
-        _create_functions(connection, view)
-        connection.execute(_RECORD, (view.name, definition(view)))
-
-
-def differences(connection: Connection, view: View) -> Iterator[Difference]:
-    """Yield every key whose row is not the same in the live and the new table."""
+def differences(connection: Connection, view: View, suffix: str) -> Iterator[Difference]:
+    """Yield every key whose row is not the same in the live table and in the one whose name ends so."""
     names = view.names()
-    live, new = view.name, view.name + NEW
+    live, new = view.name, view.name + suffix
     for mine, other in ((live, new), (new, live)):
         only_mine = _ONLY_MINE.format(
             listed(names), sql.Identifier(mine), sql.Identifier(other), listed(view.key)

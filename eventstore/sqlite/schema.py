@@ -30,14 +30,6 @@ CREATE TABLE events (
     digest BLOB NOT NULL,
     UNIQUE (stream, version)
 );
-CREATE TRIGGER events_keep_insert BEFORE INSERT ON events
-WHEN NEW.position <= (SELECT max(position) FROM events)
-OR NEW.version <= (SELECT max(version) FROM events WHERE stream = NEW.stream)
-BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-CREATE TRIGGER events_keep_update BEFORE UPDATE ON events
-BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-CREATE TRIGGER events_keep_delete BEFORE DELETE ON events
-BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 CREATE TABLE keys (
     key TEXT PRIMARY KEY,
     digest BLOB NOT NULL,
@@ -50,6 +42,41 @@ CREATE TABLE bodies (
     headers TEXT NOT NULL,
     content BLOB NOT NULL
 );
+"""
+
+
+_APPEND_ONLY: Final = """
+CREATE TRIGGER events_keep_insert BEFORE INSERT ON events
+WHEN NEW.position <= (SELECT max(position) FROM events)
+OR NEW.version <= (SELECT max(version) FROM events WHERE stream = NEW.stream)
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+CREATE TRIGGER events_keep_update BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+CREATE TRIGGER events_keep_delete BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+"""
+
+# All that an outline asks of most events stands in the index, so that it reads no event for it. That no version comes
+# twice is the trigger's part.
+_INDEXED: Final = """
+DROP TRIGGER events_keep_insert;
+DROP TRIGGER events_keep_update;
+DROP TRIGGER events_keep_delete;
+ALTER TABLE events RENAME TO events_before;
+CREATE TABLE events (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    time TEXT NOT NULL,
+    data TEXT NOT NULL,
+    digest BLOB NOT NULL
+);
+INSERT INTO events SELECT position, stream, version, type, time, data, digest FROM events_before ORDER BY position;
+DELETE FROM sqlite_sequence WHERE name = 'events';
+INSERT INTO sqlite_sequence SELECT 'events', seq FROM sqlite_sequence WHERE name = 'events_before';
+DROP TABLE events_before;
+CREATE INDEX events_by_stream ON events (stream, version, type, time);
 """
 
 
@@ -90,7 +117,7 @@ CREATE INDEX dead_letters_by_stream ON dead_letters (name, stream, position);
 @migrations()
 def m001_log(db: Database) -> None:
     """Create the log, its idempotency keys and the message bodies."""
-    for statement in _statements(_LOG):
+    for statement in _statements(_LOG + _APPEND_ONLY):
         db.conn.execute(statement)
     db["views"].create({"name": str, "definition": str}, pk="name")  # type: ignore[union-attr]
 
@@ -108,12 +135,19 @@ def m003_subscriptions(db: Database) -> None:
         db.conn.execute(statement)
 
 
+@migrations()
+def m004_outlines(db: Database) -> None:
+    """Index streams by all that says how they stand; the events are copied once, as they are."""
+    for statement in _statements(_INDEXED + _APPEND_ONLY):
+        db.conn.execute(statement)
+
+
 def _statements(script: str) -> list[str]:
     found, lines = [], []
     for line in script.strip().splitlines():
         lines.append(line)
         whole = "\n".join(lines)
-        if line.endswith(";") and ("TRIGGER" not in whole or line.endswith("END;")):
+        if line.endswith(";") and ("CREATE TRIGGER" not in whole or line.endswith("END;")):
             found.append(whole)
             lines = []
     return found

@@ -16,12 +16,13 @@ from ...engine.errors import (
 )
 from ..codec import checked
 from ..gaps import dense
-from ..request import checked_changes, requested
+from ..request import requested
 from . import backup, leases, log, place, schema
 from . import views as tables
 from .connection import check_setting, translated
 from .forking import Forks
 from .readers import Readers
+from .rebuilding import SqliteRebuilding
 from .subscribing import SqliteSubscribing
 from .writer import Writer
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from ...engine.ports import Appended, Body, Change, Difference, Row, StoredEvent, Value, View, Write
+    from ...engine.ports import Appended, Body, Change, Row, StoredEvent, Value, View, Write
     from ...engine.ports.backup import Backup, OnProgress
     from .connection import Durability
 
@@ -38,7 +39,7 @@ _PAGE: Final = 256
 """Events read at once. Between two pages no transaction is open, so a slow reader holds up nothing."""
 
 
-class SqliteStore(SqliteSubscribing):
+class SqliteStore(SqliteSubscribing, SqliteRebuilding):
     """An `EventStore` in one SQLite file.
 
     Commits wait for the disk (WAL, synchronous=FULL, read back whenever the file is opened for writing); writers take
@@ -99,7 +100,7 @@ class SqliteStore(SqliteSubscribing):
         if read_only:
             with self._readers.one() as connection:
                 self._check_none_lost(connection)
-                self.views_stale = bool(tables.stale(connection, self._views))
+                self.views_stale = self._are_stale(connection)
             return
         if there and not os.access(self.path, os.W_OK):
             raise StoreReadOnly(str(self.path))
@@ -130,7 +131,7 @@ class SqliteStore(SqliteSubscribing):
             if missing is not None:  # the tables may be all that is left of what it said
                 raise EventMissing(missing)
             tables.recreate(connection, changed, empty_log=log.head(connection) == 0)
-            return bool(tables.stale(connection, self._views))
+            return self._are_stale(connection)
 
     # ---- writing
 
@@ -303,21 +304,8 @@ class SqliteStore(SqliteSubscribing):
                 yield dict(zip(names, values, strict=True))
                 self._readers.check_here()
 
-    def rebuild(self, views: Sequence[View], changes: Iterable[Change]) -> list[Difference]:
-        """Fill new tables from `changes`, compare them with the live ones, swap, and return every difference."""
-        tables.check(views)
-        with self._writing() as connection:
-            with self._translated():
-                tables.begin_rebuild(connection, views)
-            for change in checked_changes(changes):
-                with self._translated():
-                    tables.apply(connection, [change], tables.NEW)
-            with self._translated():
-                found = [each for view in views for each in tables.differences(connection, view)]
-                tables.end_rebuild(connection, views)
-                stale = bool(tables.stale(connection, self._views))
-        self.views_stale = stale
-        return found
+    def _are_stale(self, connection: sqlite3.Connection) -> bool:
+        return bool(tables.stale(connection, self._views))
 
     # ---- leases
 

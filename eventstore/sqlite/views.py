@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ...engine.ports import Change, Value, View
 
-NEW: Final = "__new"
-"""What the name of a table being rebuilt ends with."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _TAKEN: Final = frozenset({"bodies", "dead_letters", "events", "keys", "leases", "subscriptions", "views"})
 _KEPT: Final = "SELECT name, definition FROM views"
@@ -47,8 +45,8 @@ class Statements(NamedTuple):
 
 
 @cache
-def statements(view: View, table: str) -> Statements:
-    """Return the statements of a view kept in `table`."""
+def upsert(view: View, table: str) -> tuple[str, str]:
+    """Return what stands before and behind the rows that a statement puts into `table`."""
     changed = ", ".join(
         f'"{column.name}" = {_SUM.format(column.name)}'
         if column.sums
@@ -57,12 +55,21 @@ def statements(view: View, table: str) -> Statements:
         if column.name not in view.key
     )
     action = f"UPDATE SET {changed}" if changed else "NOTHING"
+    return (
+        f'INSERT INTO "{table}" ({_listed(view.names())})',
+        f"ON CONFLICT ({_listed(view.key)}) DO {action}",
+    )
+
+
+@cache
+def statements(view: View, table: str) -> Statements:
+    """Return the statements of a view kept in `table`."""
     found = " AND ".join(f'"{name}" = ?' for name in view.key)
-    listed, marks = _listed(view.names()), ", ".join("?" * len(view.columns))
+    before, after = upsert(view, table)
     return Statements(
-        upsert=f'INSERT INTO "{table}" ({listed}) VALUES ({marks}) ON CONFLICT ({_listed(view.key)}) DO {action}',  # noqa: S608 - names come from code
+        upsert=f"{before} VALUES ({', '.join('?' * len(view.columns))}) {after}",
         delete=f'DELETE FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
-        row=f'SELECT {listed} FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
+        row=f'SELECT {_listed(view.names())} FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
     )
 
 
@@ -112,17 +119,18 @@ def definition(view: View) -> str:
 
 def stale(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View]:
     """Return the views whose table was made with another definition, was never filled since, or is lost."""
-    kept, there = dict(connection.execute(_KEPT)), _tables(connection)
+    kept, there = dict(connection.execute(_KEPT)), tables(connection)
     return [view for view in declared if kept.get(view.name) != definition(view) or view.name not in there]
 
 
 def lost(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View]:
     """Return the views that were filled and whose table is not there any more."""
-    kept, there = dict(connection.execute(_KEPT)), _tables(connection)
+    kept, there = dict(connection.execute(_KEPT)), tables(connection)
     return [view for view in declared if kept.get(view.name) == definition(view) and view.name not in there]
 
 
-def _tables(connection: sqlite3.Connection) -> set[str]:
+def tables(connection: sqlite3.Connection) -> set[str]:
+    """Return the names of all tables there are."""
     return {name for (name,) in connection.execute(_TABLES)}
 
 
@@ -131,19 +139,22 @@ def recreate(connection: sqlite3.Connection, changed: Iterable[View], *, empty_l
     db = Database(connection, execute_plugins=False)
     for view in changed:
         _table(db, view.name).drop(ignore=True)
-        _create(db, view)
-        _create_indexes(db, view)
+        create(db, view)
+        create_indexes(db, view)
         connection.execute(_RECORD, (view.name, definition(view) if empty_log else ""))
 
 
-def _create(db: Database, view: View, suffix: str = "") -> None:
+def create(db: Database, view: View, suffix: str = "") -> None:
+    """Create a view's table, empty and without indexes."""
     key = view.key[0] if len(view.key) == 1 else view.key
     _table(db, view.name + suffix).create({column.name: column.kind for column in view.columns}, pk=key)
 
 
-def _create_indexes(db: Database, view: View) -> None:
+def create_indexes(db: Database, view: View, suffix: str = "", ending: str = "") -> None:
+    """Create the indexes of the table whose name ends with `suffix`; their own names end with `ending`."""
     for columns in view.indexes:
-        _table(db, view.name).create_index(columns, index_name=f"{view.name}_by_{'_'.join(columns)}")
+        name = f"{view.name}_by_{'_'.join(columns)}{ending}"
+        _table(db, view.name + suffix).create_index(columns, index_name=name)
 
 
 def _table(db: Database, name: str) -> Table:
@@ -163,31 +174,10 @@ def apply(connection: sqlite3.Connection, changes: Iterable[Change], suffix: str
             connection.execute(sql.upsert, change.values)
 
 
-def begin_rebuild(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> None:
-    """Create an empty table beside each view's own; that one as well where it is lost, so that both can be read."""
-    db = Database(connection, execute_plugins=False)
-    there = _tables(connection)
-    for view in rebuilt:
-        if view.name not in there:
-            _create(db, view)
-        _table(db, view.name + NEW).drop(ignore=True)
-        _create(db, view, NEW)
-
-
-def end_rebuild(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> None:
-    """Put the new tables in the place of the old ones."""
-    db = Database(connection, execute_plugins=False)
-    for view in rebuilt:
-        _table(db, view.name).drop(ignore=True)
-        db.rename_table(view.name + NEW, view.name)
-        _create_indexes(db, view)
-        connection.execute(_RECORD, (view.name, definition(view)))
-
-
-def differences(connection: sqlite3.Connection, view: View) -> Iterator[Difference]:
-    """Yield every key whose row is not the same in the live and the new table."""
+def differences(connection: sqlite3.Connection, view: View, suffix: str) -> Iterator[Difference]:
+    """Yield every key whose row is not the same in the live table and in the one whose name ends so."""
     names = view.names()
-    listed, live, new = _listed(names), view.name, view.name + NEW
+    listed, live, new = _listed(names), view.name, view.name + suffix
     for mine, other in ((live, new), (new, live)):
         only_mine = f'SELECT {listed} FROM "{mine}" EXCEPT SELECT {listed} FROM "{other}"'  # noqa: S608 - names come from code
         for values in connection.execute(only_mine):

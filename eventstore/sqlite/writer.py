@@ -38,6 +38,8 @@ They are few, so that the log is soon written over: a file that grows takes long
 _FOLD: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 _TOUCH: Final = "PRAGMA user_version = 0"
 """Writes the first page as it is."""
+_ATTACH: Final = "ATTACH ':memory:' AS ?"
+_DETACH: Final = "DETACH ?"
 _FOLD_AND_EMPTY: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
@@ -308,6 +310,27 @@ class Writer:
 
     def _degraded(self, error: str) -> None:
         self._log.warning("store.degraded", file=str(self._path), error=error)
+
+    # ---- databases in memory
+
+    def load(self, name: str, image: bytes) -> None:
+        """Put a database of these bytes beside the file, under that name and in memory."""
+        with self._alone(), translated(self._path, self._timeout_s):
+            connection = self._current()
+            if name not in self._attached(connection):
+                connection.execute(_ATTACH, (name,))
+            connection.deserialize(image, name=name)
+
+    def unload(self, name: str) -> None:
+        """Let go of the database of that name, where there is one."""
+        with self._alone(), translated(self._path, self._timeout_s):
+            connection = self._current()
+            if name in self._attached(connection):
+                connection.execute(_DETACH, (name,))
+
+    @staticmethod
+    def _attached(connection: sqlite3.Connection) -> list[str]:
+        return [name for _, name, _ in connection.execute("PRAGMA database_list")]
 
     # ---- forks
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from refold.engine.errors import VersionConflict
-from refold.engine.ports import Body, Column, Delete, NewEvent, Upsert, View, Write
+from refold.engine.ports import Body, Column, Delete, Given, NewEvent, Upsert, View, Write
 from refold.eventstore.codec import event_digest
 
 REFUNDS = View(
@@ -86,9 +86,8 @@ def rebuild():
         counts = {}
         for each in store.read_all():
             counts[each.stream] = counts.get(each.stream, 0) + 1
-        store.rebuild(
-            [REFUNDS], [Upsert(REFUNDS, (name, "rebuilt", count)) for name, count in counts.items()]
-        )
+        rows = [Upsert(REFUNDS, (name, "rebuilt", count)) for name, count in counts.items()]
+        store.rebuild(Given([REFUNDS], rows))
 
     return Step(call)
 

@@ -107,7 +107,7 @@ def valid(engine):
     }
 
 
-NO_ARGUMENTS = {"close", "mark_overdue", "needing_attention", "inbox", "replay", "subscriptions"}
+NO_ARGUMENTS = {"close", "mark_overdue", "needing_attention", "inbox", "rebuild", "replay", "subscriptions"}
 ELSEWHERE = {"backup"}
 """It makes a file of any name that can be one; tests/eventstore/test_backup.py tries those that cannot."""
 

@@ -192,7 +192,7 @@ def test_a_replay_asks_no_gateway_anything(open_engine, gateways, ask, wire):
 AUDIT = Path(refold.engine.audit.__file__).parent
 GATEWAY_WORDS = {"gateways", "Gateway", "adapters", "verify", "signed_at"}
 GATEWAY_WORDS |= {"read_request", "read_response", "read_poll", "read_webhook", "build_refund", "build_query"}
-FROM_SERVICE = {"journal", "views"}
+FROM_SERVICE = {"journal", "outlines", "views"}
 
 
 def spoken(tree):

@@ -162,7 +162,7 @@ def index_damaged(raw):
     with raw() as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (page,) = connection.execute(
-            "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_events_1'"
+            "SELECT rootpage FROM sqlite_master WHERE name = 'events_by_stream'"
         ).fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
         (file,) = [row[2] for row in connection.execute("PRAGMA database_list")]

@@ -445,39 +445,39 @@ class ReadsRowsOfALiveTable(MemoryStore):
 
 
 class ReportsEqualRows(MemoryStore):
-    def rebuild(self, views, changes):
-        same = [Difference("totals", (row["id"],), row, row) for row in self.rows(views[0])]
-        return super().rebuild(views, changes) or same
+    def rebuild(self, projection, *, compare=True):
+        same = [Difference("totals", (row["id"],), row, row) for row in self.rows(projection.views[0])]
+        return super().rebuild(projection, compare=compare) or same
 
 
 class ReportsNothing(MemoryStore):
-    def rebuild(self, views, changes):
-        super().rebuild(views, changes)
+    def rebuild(self, projection, *, compare=True):
+        super().rebuild(projection, compare=compare)
         return []
 
 
 class DoesNotSwap(MemoryStore):
-    def rebuild(self, views, changes):
+    def rebuild(self, projection, *, compare=True):
         live = self._state.copy()
-        found = super().rebuild(views, changes)
+        found = super().rebuild(projection, compare=compare)
         self._state = live
         return found
 
 
 class ReportsOnlyLiveRows(MemoryStore):
-    def rebuild(self, views, changes):
-        return [each for each in super().rebuild(views, changes) if each.live is not None]
+    def rebuild(self, projection, *, compare=True):
+        return [each for each in super().rebuild(projection, compare=compare) if each.live is not None]
 
 
 class ReportsOnlyRebuiltRows(MemoryStore):
-    def rebuild(self, views, changes):
-        return [each for each in super().rebuild(views, changes) if each.rebuilt is not None]
+    def rebuild(self, projection, *, compare=True):
+        return [each for each in super().rebuild(projection, compare=compare) if each.rebuilt is not None]
 
 
 class RebuildsInPlace(MemoryStore):
-    def rebuild(self, views, changes):
+    def rebuild(self, projection, *, compare=True):
         self._state.views.clear()
-        return super().rebuild(views, changes)
+        return super().rebuild(projection, compare=compare)
 
 
 # ---- batches, threads, the end

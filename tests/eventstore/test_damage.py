@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from refold.engine.errors import CorruptLog, EventCorrupt, EventMissing, RefoldError
-from refold.engine.ports import Body, Column, NewEvent, Upsert, View, Write
+from refold.engine.ports import Body, Column, Given, NewEvent, Upsert, View, Write
 from refold.eventstore import SqliteStore
 
 COUNT = 7
@@ -179,7 +179,7 @@ def test_views_of_an_older_definition_outlive_a_log_that_is_not_complete(store, 
     older, newer = (View("v", (Column("id", str), Column(name, int)), ("id",)) for name in ("old", "new"))
     append(store, 2)
     with closing(open_store(views=[older])) as writer:
-        writer.rebuild([older], [Upsert(older, ("a", 1))])
+        writer.rebuild(Given([older], [Upsert(older, ("a", 1))]))
     with raw(unguarded=True) as connection:
         connection.execute("DELETE FROM events WHERE position = 2")
     with pytest.raises(EventMissing):

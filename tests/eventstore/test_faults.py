@@ -24,7 +24,7 @@ from refold.engine.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from refold.engine.ports import Appended, Body, Column, NewEvent, Upsert, View, Write
+from refold.engine.ports import Appended, Body, Column, Given, NewEvent, Upsert, View, Write
 from refold.eventstore.sqlite import lock, writer
 from refold.eventstore.sqlite.connection import translation
 
@@ -419,7 +419,7 @@ def test_errors_of_the_changes_of_a_rebuild_come_out_as_they_are(open_store):
 
     store = open_store(views=[TOTALS])
     with pytest.raises(sqlite3.OperationalError, match="theirs"):
-        store.rebuild([TOTALS], changes())
+        store.rebuild(Given([TOTALS], changes()))
     assert list(store.rows(TOTALS)) == []
 
 
@@ -497,7 +497,7 @@ CALLS = {
     "erase_body": lambda store: store.erase_body(BODY.digest),
     "row": lambda store: store.row(TOTALS, ("t",)),
     "rows": lambda store: list(store.rows(TOTALS)),
-    "rebuild": lambda store: store.rebuild([TOTALS], [Upsert(TOTALS, ("t", 1))]),
+    "rebuild": lambda store: store.rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))])),
     "describe": lambda store: store.describe(),
     "checkpoint": lambda store: store.checkpoint(),
     "surrogates": lambda store: store.version("\ud800"),

@@ -11,7 +11,7 @@ import traceback
 import pytest
 
 from refold.engine.errors import StoreBusy, StoreUnavailable, WrongProcess
-from refold.engine.ports import Body, Column, NewEvent, Upsert, View, Write
+from refold.engine.ports import Body, Column, Given, NewEvent, Upsert, View, Write
 from refold.eventstore import MemoryStore, SqliteStore
 from refold.eventstore.sqlite.lock import FileLock
 
@@ -36,7 +36,7 @@ CALLS = {
     "rows": lambda store: list(store.rows(NUMBERS)),
     "claim": lambda store: store.claim("n", holder="h", now="2026", until="2027"),
     "release": lambda store: store.release(1),
-    "rebuild": lambda store: store.rebuild([NUMBERS], [Upsert(NUMBERS, ("t", 1))]),
+    "rebuild": lambda store: store.rebuild(Given([NUMBERS], [Upsert(NUMBERS, ("t", 1))])),
     "describe": lambda store: store.describe(),
     "checkpoint": lambda store: store.checkpoint(),
 }

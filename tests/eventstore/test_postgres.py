@@ -26,7 +26,7 @@ from refold.engine.errors import (
     StoreUnavailable,
     VersionConflict,
 )
-from refold.engine.ports import Appended, Body, Column, Delete, NewEvent, Upsert, View, Write
+from refold.engine.ports import Appended, Body, Column, Delete, Given, NewEvent, Upsert, View, Write
 from refold.eventstore.codec import event_digest
 from refold.eventstore.postgres import PostgresStore
 from refold.eventstore.postgres import log as logs
@@ -651,7 +651,7 @@ def test_a_view_with_another_definition_is_stale_until_it_is_rebuilt(open_postgr
     new = open_postgres(views=[WITH_MORE])
     assert new.views_stale is True
     assert open_postgres(views=[WITH_MORE], read_only=True).views_stale is True
-    (found,) = new.rebuild([WITH_MORE], [Upsert(WITH_MORE, ("t", 1, "x"))])
+    (found,) = new.rebuild(Given([WITH_MORE], [Upsert(WITH_MORE, ("t", 1, "x"))]))
     assert (found.key, found.live) == (("t",), None)
     assert new.views_stale is False
     assert open_postgres(views=[WITH_MORE]).views_stale is False
@@ -678,7 +678,7 @@ def test_a_view_whose_table_is_lost_is_told_to_readers_and_made_again_by_writers
         open_postgres(views=[TOTALS], read_only=True)
     with pytest.raises(StoreUnavailable, match="totals"):
         list(store.rows(TOTALS))
-    (found,) = store.rebuild([TOTALS], [Upsert(TOTALS, ("t", 1))])
+    (found,) = store.rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))]))
     assert found.live is None
     assert [row["total"] for row in store.rows(TOTALS)] == [1]
 
@@ -717,7 +717,7 @@ def test_words_of_sql_can_name_columns(open_postgres):
     )
     expected = [{"order": "a", "group": "g", "limit": 3}]
     assert list(store.rows(view, where={"group": "g"}, order="limit", after=0)) == expected
-    assert store.rebuild([view], [Upsert(view, ("a", "g", 3))]) == []
+    assert store.rebuild(Given([view], [Upsert(view, ("a", "g", 3))])) == []
 
 
 def test_many_rows_are_read_as_they_were_at_one_moment(open_postgres):

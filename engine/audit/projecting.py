@@ -1,0 +1,205 @@
+"""Projecting: the views as the log says them, all of it or what was appended since.
+
+Nothing in this module has a gateway, so neither replay nor a rebuild can reach one.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from functools import partial
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import structlog
+
+from ..domain.events import EvidenceRecorded, MessageOrphaned, MessageQuarantined, PaymentRegistered
+from ..domain.refund import evolve
+from ..domain.signals import State
+from ..errors import CorruptLog, EventMissing, StoreError
+from ..ports import Delete, Upsert
+from ..service.journal import decoded, inbox_stream
+from ..service.outlines import outlines
+from ..service.views import (
+    ATTENTION,
+    INBOX,
+    PAYMENTS,
+    REFUNDS,
+    VIEWS,
+    inbox_changes,
+    payment_changes,
+    refund_changes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from ..domain.refund import Refund
+    from ..ports import Change, EventStore, Row, StoredEvent
+    from ..ports.projecting import Outline
+
+
+class Rebuilt(NamedTuple):
+    """What a rebuild made.
+
+    Attributes:
+        events: the position up to which the views hold everything, at least.
+        set_aside: (stream, error) of each stream that cannot be read or folded; its rows stay as they were.
+    """
+
+    events: int
+    set_aside: tuple[tuple[str, str], ...]
+
+
+def rebuild(store: EventStore) -> Rebuilt:
+    """Make all views again from the log, without looking for differences; `refold.engine.audit.replay` does.
+
+    Raises:
+        EventMissing: the log is not complete; the views stay as they are, for they may know what it has lost.
+    """
+    missing = store.first_missing()
+    if missing is not None:
+        raise EventMissing(missing)
+    folding = Folding(store, outlines=outlines())
+    events = store.head()
+    store.rebuild(folding, compare=False)
+    rebuilt = Rebuilt(events, tuple(folding.set_aside))
+    log = structlog.wrap_logger(logging.getLogger("refold"))
+    say = log.warning if rebuilt.set_aside else log.info
+    say("views.rebuilt", events=events, set_aside=[stream for stream, _ in rebuilt.set_aside])
+    return rebuilt
+
+
+class Folding:
+    """The projection of the four views: it folds stream after stream, in constant memory."""
+
+    views: Final = VIEWS
+
+    def __init__(self, store: EventStore, *, outlines: Sequence[Outline] = ()) -> None:
+        """Fold the log of `store`; what `outlines` say of it may be left to the store."""
+        self.outlines = outlines
+        self.refunds = 0
+        """How many were folded."""
+        self.payments = 0
+        self.set_aside: list[tuple[str, str]] = []
+        """(stream, error) of each that cannot be read or folded; its rows stay as they were."""
+        self._store = store
+
+    def whole(self, upto: int, left: Mapping[str, Sequence[str]]) -> Iterator[Change]:
+        """Yield what the log says up to a position; the inbox first, since refunds adopt from it."""
+        for category, fold_one in (
+            ("inbox", self._inbox),
+            ("payment", self._payment),
+            ("refund", self._refund),
+        ):
+            streams = left[category] if category in left else self._store.streams(category)
+            for stream in streams:
+                # A stream is read to its end before any of its rows is made, so that a damaged one makes none.
+                changes = self._attempted(stream, partial(fold_one, stream, 0, upto))
+                yield from self._as_live(category, stream) if changes is None else changes
+
+    def since(self, after: int, upto: int) -> Iterator[Change]:
+        """Yield what the events above a position, up to another one, change of that."""
+        refunds: dict[str, None] = {}
+        for stored in self._store.read_all(after=after):
+            if stored.position > upto:
+                break
+            category = stored.stream.partition("-")[0]
+            if category == "refund":
+                refunds[stored.stream] = None
+            elif category in {"inbox", "payment"}:
+                self.payments += category == "payment" and stored.version == 1
+                yield from self._attempted(stored.stream, partial(self._told, stored)) or ()
+        for stream in refunds:
+            yield from (self._attempted(stream, partial(self._refund, stream, after, upto)) or ())
+
+    def _attempted(self, stream: str, fold: Callable[[], Iterable[Change]]) -> list[Change] | None:
+        """Return all that a fold yields; None where the stream cannot be read or folded, now or before."""
+        if any(stream == known for known, _ in self.set_aside):
+            return None
+        try:
+            return list(fold())
+        except StoreError:
+            raise
+        except CorruptLog as error:
+            self.set_aside.append((stream, f"{type(error).__name__}: {error}"))
+        except Exception as error:  # noqa: BLE001 - one stream that cannot be folded stops no other
+            self.set_aside.append((stream, type(error).__name__))
+        return None
+
+    def _read(self, stream: str, upto: int) -> Iterator[StoredEvent]:
+        return takewhile(lambda stored: stored.position <= upto, self._store.read_stream(stream))
+
+    def _inbox(self, stream: str, _: int, upto: int) -> Iterator[Change]:
+        for stored in self._read(stream, upto):
+            yield from self._told(stored)
+
+    def _payment(self, stream: str, _: int, upto: int) -> Iterator[Change]:
+        for stored in self._read(stream, upto):
+            self.payments += stored.version == 1
+            yield from self._told(stored)
+
+    @staticmethod
+    def _told(stored: StoredEvent) -> list[Change]:
+        """Return what an event of an inbox or a payment says by itself."""
+        (recorded,) = decoded([stored])
+        if isinstance(recorded.event, MessageOrphaned | MessageQuarantined):
+            return inbox_changes(recorded.event, stored.time)
+        return payment_changes(recorded.event) if isinstance(recorded.event, PaymentRegistered) else []
+
+    def _refund(self, stream: str, after: int, upto: int) -> Iterator[Change]:
+        before: Refund | None = None
+        refund: Refund | None = None
+        for recorded in decoded(self._read(stream, upto)):
+            refund = evolve(refund, recorded)
+            event = recorded.event
+            if recorded.position <= after:
+                before = refund
+            elif isinstance(event, EvidenceRecorded) and event.adopted_from is not None:
+                yield Delete(INBOX, (event.adopted_from,))
+        if refund is not None:
+            self.refunds += before is None
+            yield from refund_changes(before, refund)
+
+    def _as_live(self, category: str, stream: str) -> Iterator[Change]:
+        """Yield the rows of a stream that cannot be read as they stand: a person must look, nothing is thrown away."""
+        name = stream.removeprefix(f"{category}-")
+        if category == "refund":
+            yield from self._refund_as_live(name)
+        elif category == "inbox":
+            for row in self._store.rows(INBOX, where={"gateway": name}):
+                yield Upsert(INBOX, tuple(row[column] for column in INBOX.names()))
+        else:
+            gateway, _, payment_id = name.partition("-")
+            for row in self._store.rows(PAYMENTS, where={"gateway": gateway, "payment_id": payment_id}):
+                yield Upsert(PAYMENTS, (gateway, payment_id, row["currency"], row["captured_minor"], 0, 0, 0))
+
+    def _refund_as_live(self, refund_id: str) -> Iterator[Change]:
+        row = self._store.row(REFUNDS, (refund_id,))
+        if row is None:
+            return
+        yield Upsert(REFUNDS, tuple(row[column] for column in REFUNDS.names()))
+        for kind in str(row["attention"]).split():
+            yield Upsert(ATTENTION, (kind, refund_id, row["sort_key"]))
+        yield from _part_of_payment(row)
+        with suppress(CorruptLog):  # then the inbox stands as it was, too
+            yield from list(self._adopted(row))
+
+    def _adopted(self, row: Row) -> Iterator[Change]:
+        """Yield the removal of the orphans that the refund of a row may have adopted, and that wait no longer."""
+        for recorded in decoded(self._store.read_stream(inbox_stream(str(row["gateway"])))):
+            orphan = recorded.event
+            if not isinstance(orphan, MessageOrphaned):
+                continue
+            payment = {orphan.evidence.payment_id, orphan.evidence.payment_alias} - {None}
+            named = orphan.refund_id == row["refund_id"] or row["payment_id"] in payment
+            if named and self._store.row(INBOX, (orphan.key,)) is None:
+                yield Delete(INBOX, (orphan.key,))
+
+
+def _part_of_payment(row: Row) -> Iterator[Change]:
+    if row["payment_id"] is None:
+        return
+    given_back = row["amount_minor"] if row["state"] == State.SUCCESS else 0
+    key = (row["gateway"], row["payment_id"], row["currency"])
+    yield Upsert(PAYMENTS, (*key, None, row["reserved_minor"], given_back, 1))

@@ -1,0 +1,168 @@
+"""Rebuilding views while others write: new tables beside the live ones are filled, caught up, and put in their place.
+
+The new tables are filled in many short transactions, as of the position the log had at the beginning. What was appended
+meanwhile is added by and by; only the last of it, the comparison and the swap happen while nobody else writes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from ..engine.errors import StoreError, StoreUnavailable
+from .request import checked_changes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from ..engine.ports import Change, Difference, View
+    from ..engine.ports.projecting import Projection
+
+NUMBER: Final = "__new"
+"""What the number of the last rebuild is kept under, among the definitions of views; no view can have that name."""
+_AT_ONCE: Final = 1_000
+"""Changes that one transaction applies."""
+_FEW: Final = 100
+"""Events that may be left for the end, when nobody else writes."""
+_ROUNDS: Final = 10
+"""How often what was appended meanwhile is added before the end: writers may be faster for ever."""
+
+
+class Begun(NamedTuple):
+    """A rebuild: its number, which no other one has, and the views whose live table had been lost and is empty now."""
+
+    number: int
+    lost: tuple[View, ...]
+
+
+class NewTables(Protocol):
+    """What a store does with the tables of a rebuild, each inside of a transaction that is given."""
+
+    def check(self, declared: Iterable[View], /) -> None:
+        """Raise `InvalidSetting` for views that cannot be tables."""
+
+    def begin(self, connection: Any, views: Iterable[View], /) -> Begun:  # noqa: ANN401 - each store has its own kind
+        """Make empty tables beside the live ones; those of an older rebuild go, and so does its number."""
+
+    def number(self, connection: Any, /) -> int:  # noqa: ANN401
+        """Return the number of the last rebuild that began."""
+
+    def fill(self, connection: Any, changes: Sequence[Change], /) -> None:  # noqa: ANN401
+        """Apply changes to the new tables."""
+
+    def index(self, connection: Any, view: View, number: int, /) -> None:  # noqa: ANN401
+        """Give a new table its indexes."""
+
+    def differences(self, connection: Any, view: View, /) -> Iterator[Difference]:  # noqa: ANN401
+        """Yield every key whose row is not the same in the live and the new table."""
+
+    def swap(self, connection: Any, views: Iterable[View], /) -> None:  # noqa: ANN401
+        """Put the new tables in the place of the live ones."""
+
+    def give_up(self, connection: Any, views: Iterable[View], begun: Begun, /) -> None:  # noqa: ANN401
+        """Take the new tables away, and those that stand in the place of lost ones."""
+
+
+class Rebuilding(ABC):
+    """The part of a store that rebuilds its views."""
+
+    _new: NewTables
+    views_stale: bool
+
+    def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
+        """Fill new tables, compare them with the live ones, swap, and return every difference."""
+        views = projection.views
+        self._new.check(views)
+        with self._writing() as connection, self._translated():
+            begun = self._new.begin(connection, views)
+        try:
+            upto = self._filled(begun.number, projection)
+            with self._tables(begun.number) as connection:
+                found = self._ended(connection, projection, upto, compare=compare)
+                stale = self._are_stale(connection)
+        except BaseException:
+            self._give_up(views, begun)
+            raise
+        self.views_stale = stale
+        return found
+
+    def _filled(self, number: int, projection: Projection) -> int:
+        """Fill the new tables while others write, and return the position up to which they hold everything."""
+        upto = self.head()
+        left = self._outlined(number, projection, upto)
+        self._fill(number, projection.whole(upto, left))
+        for view in projection.views:
+            with self._tables(number) as connection, self._translated():
+                self._new.index(connection, view, number)
+        for _ in range(_ROUNDS):
+            head = self.head()
+            if head - upto <= _FEW:
+                break
+            self._fill(number, projection.since(upto, head))
+            upto = head
+        return upto
+
+    def _fill(self, number: int, changes: Iterable[Change]) -> None:
+        each = iter(checked_changes(changes))
+        while chunk := list(islice(each, _AT_ONCE)):
+            with self._tables(number) as connection, self._translated():
+                self._new.fill(connection, chunk)
+
+    def _ended(
+        self,
+        connection: Any,  # noqa: ANN401 - each store has its own kind
+        projection: Projection,
+        upto: int,
+        *,
+        compare: bool,
+    ) -> list[Difference]:
+        head, views = self.head(), projection.views
+        last = list(checked_changes(projection.since(upto, head))) if head > upto else []
+        with self._translated():
+            self._new.fill(connection, last)
+            found = (
+                [each for view in views for each in self._new.differences(connection, view)]
+                if compare
+                else []
+            )
+            self._new.swap(connection, views)
+        return found
+
+    @contextmanager
+    def _tables(self, number: int) -> Iterator[Any]:
+        """Give a transaction, as long as the new tables are those of the rebuild of that number."""
+        with self._writing() as connection:
+            with self._translated():
+                newest = self._new.number(connection)
+            if newest != number:
+                raise StoreUnavailable("another rebuild of the views has begun; this one has changed nothing")
+            yield connection
+
+    def _give_up(self, views: Sequence[View], begun: Begun) -> None:
+        with suppress(StoreError), self._tables(begun.number) as connection, self._translated():
+            self._new.give_up(connection, views, begun)
+
+    def _outlined(self, number: int, projection: Projection, upto: int) -> Mapping[str, Sequence[str]]:  # noqa: ARG002 - a store may do without outlines
+        """Fill in what outlines say, and return by category the streams they leave."""
+        return {}
+
+    # ---- what a store has
+
+    @abstractmethod
+    def head(self) -> int:
+        """Return the last position."""
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[Any]:
+        """Give a transaction while nobody else writes."""
+
+    @abstractmethod
+    def _translated(self) -> AbstractContextManager[None]:
+        """Turn the errors of the library underneath into ours."""
+
+    @abstractmethod
+    def _are_stale(self, connection: Any) -> bool:  # noqa: ANN401 - as above
+        """Tell whether any view of the store is stale."""

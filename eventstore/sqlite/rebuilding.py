@@ -1,0 +1,185 @@
+"""Rebuilding the views of the SQLite store: the new tables, and what outlines put into them.
+
+Threads of their own work the outlined rows out, part of the streams by part, each on a connection that reads; SQLite
+lets them run side by side. The writer's connection takes a finished part over as a database in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sqlite_utils.db import Database
+
+from ..rebuilding import NUMBER, Begun, Rebuilding
+from . import outlines, views
+from .outlines import PART
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+
+    from ...engine.ports import Change, Difference, View
+    from ...engine.ports.projecting import Outline, Projection
+    from .outlines import Part
+    from .readers import Readers
+    from .writer import Writer
+
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
+
+_NEW: Final = "__new"
+_LAST: Final = "SELECT definition FROM views WHERE name = ?"
+_RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
+_ATTACH: Final = f"ATTACH ':memory:' AS {PART}"
+_DETACH: Final = f"DETACH {PART}"
+_MALFORMED: Final = "malformed JSON"
+"""What SQLite says of data that only the fold can say more about."""
+_THREADS: Final = max(1, min(4, (os.cpu_count() or 1)))
+_AHEAD: Final = _THREADS + 1
+"""Parts that are worked out or wait for the writer, each a few megabytes."""
+
+
+# ---- the new tables
+
+
+class _Tables:
+    """The tables beside the live ones."""
+
+    @staticmethod
+    def check(declared: Iterable[View]) -> None:
+        """Raise `InvalidSetting` for views that cannot be tables."""
+        views.check(declared)
+
+    @staticmethod
+    def begin(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> Begun:
+        """Make empty tables; where a live one is lost that one as well, so that both can be read."""
+        db = Database(connection, execute_plugins=False)
+        there = views.tables(connection)
+        lost = tuple(view for view in rebuilt if view.name not in there)
+        for view in lost:
+            views.create(db, view)
+            connection.execute(_RECORD, (view.name, ""))
+        for view in rebuilt:
+            db.table(view.name + _NEW).drop(ignore=True)
+            views.create(db, view, _NEW)
+        number = _Tables.number(connection) + 1
+        connection.execute(_RECORD, (NUMBER, str(number)))
+        return Begun(number, lost)
+
+    @staticmethod
+    def number(connection: sqlite3.Connection) -> int:
+        """Return the number of the last rebuild that began."""
+        found = connection.execute(_LAST, (NUMBER,)).fetchone()
+        return int(found[0]) if found is not None else 0
+
+    @staticmethod
+    def fill(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
+        """Apply changes to the new tables."""
+        views.apply(connection, changes, _NEW)
+
+    @staticmethod
+    def index(connection: sqlite3.Connection, view: View, number: int) -> None:
+        """Give a new table its indexes; their names hold the number, because the live ones have theirs."""
+        views.create_indexes(Database(connection, execute_plugins=False), view, _NEW, f"_{number}")
+
+    @staticmethod
+    def differences(connection: sqlite3.Connection, view: View) -> Iterator[Difference]:
+        """Yield every key whose row is not the same in the live and the new table."""
+        return views.differences(connection, view, _NEW)
+
+    @staticmethod
+    def swap(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> None:
+        """Put the new tables in the place of the live ones."""
+        db = Database(connection, execute_plugins=False)
+        for view in rebuilt:
+            db.table(view.name).drop(ignore=True)
+            db.rename_table(view.name + _NEW, view.name)
+            connection.execute(_RECORD, (view.name, views.definition(view)))
+
+    @staticmethod
+    def give_up(connection: sqlite3.Connection, rebuilt: Iterable[View], begun: Begun) -> None:
+        """Take the new tables away, and those that stand in the place of lost ones."""
+        db = Database(connection, execute_plugins=False)
+        for name in (*(view.name + _NEW for view in rebuilt), *(view.name for view in begun.lost)):
+            db.table(name).drop(ignore=True)
+
+
+# ---- outlines
+
+
+class SqliteRebuilding(Rebuilding):
+    """The part of the SQLite store that rebuilds its views."""
+
+    _new = _Tables()
+    _readers: Readers
+    _writer: Writer | None
+
+    def _outlined(self, number: int, projection: Projection, upto: int) -> Mapping[str, Sequence[str]]:
+        writer = self._writer
+        # A batch of this thread holds events that no other connection sees.
+        if writer is None or writer.owned() is not None or not hasattr(sqlite3.Connection, "serialize"):
+            return {}
+        left: dict[str, Sequence[str]] = {}
+        with self._readers.one() as connection:
+            found = (connection.execute(*each).fetchone() for each in outlines.samples(upto))
+            sampled = [stream for (stream,) in filter(None, found)]
+        try:
+            for outline in projection.outlines:
+                left[outline.category] = self._outline(
+                    writer, number, outline, outlines.parts(outline, upto, sampled)
+                )
+        finally:
+            writer.unload(PART)
+        return left
+
+    def _outline(self, writer: Writer, number: int, outline: Outline, parts: Sequence[Part]) -> list[str]:
+        """Fill in what an outline says, and return the streams it leaves."""
+        filling = outlines.statements(outline, _NEW).filling
+        left: list[str] = []
+        for image, apart in _in_order(partial(self._worked_out, outline), parts):
+            left += apart
+            if image is None:
+                continue
+            writer.load(PART, image)
+            with self._tables(number) as connection, self._translated():
+                for statement in filling:
+                    connection.execute(*statement)
+        return left
+
+    def _worked_out(self, outline: Outline, part: Part) -> tuple[bytes | None, list[str]]:
+        """Return the rows of a part of the streams as the bytes of a database, and the streams that are left."""
+        statements = outlines.statements(outline, _NEW)
+        with self._readers.one() as connection:
+            connection.execute(_ATTACH)
+            try:
+                text, bound = statements.outlined
+                connection.execute(text, (*bound, *part))
+                left = [stream for (stream,) in connection.execute(*statements.left)]
+                return connection.serialize(name=PART), left
+            except sqlite3.OperationalError as error:
+                if _MALFORMED not in str(error):
+                    raise
+                return None, [stream for (stream,) in connection.execute(outlines.STREAMS, part)]
+            finally:
+                connection.execute(_DETACH)
+
+
+def _in_order(work: Callable[[_Given], _Made], given: Iterable[_Given]) -> Iterator[_Made]:
+    """Yield what some threads make of each, in the order given, a few ahead of what is asked for."""
+    ahead: deque[Future[_Made]] = deque()
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="refold-outline") as threads:
+        try:
+            for each in given:
+                ahead.append(threads.submit(work, each))
+                if len(ahead) >= _AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for waiting in ahead:
+                waiting.cancel()

@@ -20,6 +20,8 @@ from .store_scenery import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from ..ports import Change, Value
 
 
@@ -165,6 +167,33 @@ class Views(StoreScenery):
         assert self.rows() == []
 
 
+class Meanwhile:
+    """A projection during whose filling the log grows."""
+
+    views = VIEWS
+    outlines = ()
+
+    def __init__(self, scenery: Rebuilding) -> None:
+        """Append through `scenery`."""
+        self._scenery = scenery
+
+    def whole(self, upto: int, left: Mapping[str, Sequence[str]]) -> Iterator[Change]:
+        """Tell of the events up to the position; then there are more."""
+        assert not left
+        yield from self._told(0, upto)
+        self._scenery.append("a", 2, live=2)
+        self._scenery.append("b", 3, live=3)
+
+    def since(self, after: int, upto: int) -> Iterator[Change]:
+        """Tell of those that came since."""
+        return self._told(after, upto)
+
+    def _told(self, after: int, upto: int) -> Iterator[Change]:
+        for each in self._scenery.store.read_all(after=after):
+            if each.position <= upto:
+                yield total(each.stream.removeprefix("refund-"), int(each.data))
+
+
 class Rebuilding(StoreScenery):
     """Views come from the log: they can be computed again, compared and replaced."""
 
@@ -223,6 +252,19 @@ class Rebuilding(StoreScenery):
         assert found["x",].live == {"id": "x", "kind": None, "total": 1, "rank": None}
         assert found["x",].rebuilt is None
         assert [row["id"] for row in self.rows()] == ["a"]
+
+    def test_what_is_appended_during_a_rebuild_is_rebuilt_too(self) -> None:
+        """Writers are not kept waiting while the tables are filled, and nothing of theirs is lost or counted twice."""
+        self.append("a", 5, live=5)
+        assert self.store.rebuild(Meanwhile(self)) == []
+        assert {row["id"]: row["total"] for row in self.rows()} == {"a": 7, "b": 3}
+        assert self.rebuilt() == {}
+
+    def test_a_rebuild_that_compares_nothing_replaces_all_the_same(self) -> None:
+        """What was wrong is right afterwards, and nobody is told."""
+        self.append("a", 5, live=6)
+        assert self.store.rebuild(Given(VIEWS, [total("a", 5)]), compare=False) == []
+        assert [row["total"] for row in self.rows()] == [5]
 
     def test_a_rebuild_that_fails_changes_nothing(self) -> None:
         """The live views stay, and the next rebuild starts afresh."""

@@ -474,6 +474,24 @@ class ReportsOnlyRebuiltRows(MemoryStore):
         return [each for each in super().rebuild(projection, compare=compare) if each.rebuilt is not None]
 
 
+class ForgetsWhatCameMeanwhile(MemoryStore):
+    def rebuild(self, projection, *, compare=True):
+        projection.since = lambda *_: ()
+        return super().rebuild(projection, compare=compare)
+
+
+class AddsTwiceWhatCameMeanwhile(MemoryStore):
+    def rebuild(self, projection, *, compare=True):
+        once = projection.since
+        projection.since = lambda *span: [*once(*span), *once(*span)]
+        return super().rebuild(projection, compare=compare)
+
+
+class ComparesAnyway(MemoryStore):
+    def rebuild(self, projection, *, compare=True):
+        return super().rebuild(projection)
+
+
 class RebuildsInPlace(MemoryStore):
     def rebuild(self, projection, *, compare=True):
         self._state.views.clear()
@@ -903,6 +921,9 @@ CAUGHT = [
     (ReportsEqualRows, "views_that_agree_with_the_log_have_no_differences"),
     (ReportsNothing, "a_wrong_row_is_reported_and_replaced"),
     (DoesNotSwap, "a_wrong_row_is_reported_and_replaced"),
+    (ForgetsWhatCameMeanwhile, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
+    (AddsTwiceWhatCameMeanwhile, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
+    (ComparesAnyway, "a_rebuild_that_compares_nothing_replaces_all_the_same"),
     (ReportsOnlyLiveRows, "a_missing_row_is_reported_and_added"),
     (ReportsOnlyRebuiltRows, "an_extra_row_is_reported_and_removed"),
     (RebuildsInPlace, "a_rebuild_that_fails_changes_nothing"),

@@ -31,7 +31,6 @@ from refold.engine.ports import Appended, Body, Column, Given, NewEvent, Upsert,
 from refold.eventstore import SqliteStore
 from refold.eventstore.sqlite import connection as connections
 from refold.eventstore.sqlite import log as logs
-from refold.eventstore.sqlite import schema
 from refold.eventstore.sqlite import writer as writers
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
@@ -853,25 +852,6 @@ def test_an_open_reader_does_not_keep_the_log_from_being_folded_back(path, tmp_p
     store.checkpoint()
     assert copied_alone(path, tmp_path) == 1001
     assert sum(1 for _ in reader) == 999
-
-
-def test_the_migrations_are_written_down(store, raw):
-    with raw() as connection:
-        names = connection.execute(
-            "SELECT name FROM _sqlite_migrations WHERE migration_set = 'refold'"
-        ).fetchall()
-        assert schema.is_current(connection)
-    assert names == [("m001_log",), ("m002_leases",), ("m003_subscriptions",), ("m004_outlines",)]
-
-
-def test_a_file_from_before_the_leases_is_brought_up_to_date(open_store, append, raw):
-    append(open_store(), 3)
-    with raw() as connection:
-        connection.execute("DROP TABLE leases")
-        connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'm002_leases'")
-    store = open_store()
-    assert store.claim("refund-a", holder="worker", now="2026", until="2027") == 1
-    assert store.head() == 3
 
 
 @pytest.mark.parametrize("replaced", [False, True])

@@ -1,0 +1,411 @@
+"""A rebuild: the same views as the fold makes, whatever is in the log and whoever writes meanwhile."""
+
+import sqlite3
+import tempfile
+from contextlib import closing
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from refold.engine import Money, RefundEngine
+from refold.engine.audit import projecting
+from refold.engine.audit.projecting import Folding
+from refold.engine.domain.wire import UPCASTERS
+from refold.engine.errors import EventMissing, RefoldError, StoreUnavailable
+from refold.engine.ports import NewEvent, Write
+from refold.engine.ports.projecting import Entered
+from refold.engine.service import outlines as outlined
+from refold.engine.service.outlines import outlines
+from refold.engine.service.views import VIEWS
+from refold.eventstore import rebuilding as shared
+from refold.eventstore.sqlite import outlines as sql
+
+TIME = "2026-11-21T12:00:00.000000Z"
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Let a few events be several parts, and no event wait for the end."""
+    monkeypatch.setattr(sql, "_EVENTS_IN_PART", 8)
+    monkeypatch.setattr(sql, "_SAMPLES", 2)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "refunds.db"
+
+
+@pytest.fixture
+def lite(open_at, path):
+    """An engine on SQLite, the store that uses outlines."""
+    return open_at(f"sqlite:///{path}")
+
+
+def dump(engine):
+    return {view.name: [dict(row) for row in engine.store.rows(view)] for view in VIEWS}
+
+
+def left_of(engine, given):
+    """Return the streams that outlines leave to the fold, by category."""
+    found = {}
+
+    class Noting(Folding):
+        def whole(self, upto, left):
+            found.update(left)
+            return super().whole(upto, left)
+
+    engine.store.rebuild(Noting(engine.store, outlines=given))
+    return found
+
+
+def plain(engine, ask, wire, *names):
+    """Make refunds of each plain kind: asked for, sent, held by the gateway, refunded."""
+    for name in names:
+        for kind in ("asked", "sent", "held", "done"):
+            payment = f"p-{name}-{kind}"
+            if kind == "asked":
+                ask(engine, f"{name}-{kind}", payment=payment)
+                continue
+            engine.record("evonet", "request", wire.request("evonet", f"{name}-{kind}", payment=payment))
+            if kind == "held":  # an answer that says nothing stands before the one that does
+                unknown = wire.message("busy", http_status=503)
+                engine.record("evonet", "api_response", unknown, refund_id=f"{name}-{kind}")
+            for says in {"held": ("pending",), "done": ("pending", "success")}.get(kind, ()):
+                answer = wire.says(
+                    "evonet", f"{name}-{kind}", says, payment=payment, number=f"n-{name}-{kind}"
+                )
+                engine.record("evonet", "poll", answer)
+
+
+# ---- the same as the fold
+
+GATEWAYS = ("evonet", "evocloud", "easylink", "bbmsl")
+SAYS = ("pending", "success", "failed", "closed", "not_found", "refund_unknown", "Weird")
+NAMES = st.sampled_from(["r-1", "r-2", "r-3"])
+PAYMENTS = st.sampled_from(["p-1", "p-2"])
+STEPS = st.one_of(
+    st.tuples(st.just("ask"), NAMES, PAYMENTS, st.sampled_from(GATEWAYS)),
+    st.tuples(st.just("request"), NAMES, PAYMENTS, st.sampled_from(GATEWAYS)),
+    st.tuples(st.just("register"), PAYMENTS, st.sampled_from(GATEWAYS), st.integers(1, 3)),
+    st.tuples(
+        st.just("says"),
+        NAMES,
+        st.sampled_from(GATEWAYS),
+        st.sampled_from(SAYS),
+        st.sampled_from(["api_response", "poll", "report"]),
+        st.sampled_from([None, "n-1", "n-2"]),
+        st.integers(-5, 5),
+    ),
+    st.tuples(st.just("webhook"), NAMES, st.sampled_from(["evonet", "evocloud"]), st.sampled_from(SAYS)),
+    st.tuples(st.just("resolve"), NAMES, st.sampled_from(["success", "failed", "closed"])),
+    st.just(("overdue",)),
+)
+
+
+def take(engine, wire, step):
+    """Take one step; what the engine refuses is left out."""
+    kind, *given = step
+    try:
+        if kind == "ask":
+            name, payment, gateway = given
+            engine.request(gateway=gateway, payment_id=payment, refund_id=name, amount=Money(6000, "HKD"))
+        elif kind == "request":
+            name, payment, gateway = given
+            engine.record(gateway, "request", wire.request(gateway, name, payment=payment))
+        elif kind == "register":
+            payment, gateway, times = given
+            engine.register_payment(gateway=gateway, payment_id=payment, captured=Money(6000 * times, "HKD"))
+        elif kind == "says":
+            name, gateway, says, channel, number, at_s = given
+            engine.record(gateway, channel, wire.says(gateway, name, says, number=number, at_s=60 * at_s))
+        elif kind == "webhook":
+            name, gateway, says = given
+            engine.receive_webhook(gateway, *wire.webhook(gateway, name, says))
+        elif kind == "resolve":
+            engine.resolve(given[0], given[1], actor="clerk", reason="seen")
+        else:
+            wire.clock.tick(days=40)
+            engine.mark_overdue()
+    except RefoldError:
+        pass
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(steps=st.lists(STEPS, max_size=25))
+def test_a_rebuild_makes_the_rows_that_the_engine_made_one_by_one(wire, gateways, counting, steps):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        RefundEngine.open(
+            f"sqlite:///{folder}/a.db",
+            gateways=gateways,
+            clock=wire.clock,
+            entropy=counting,
+            durability="relaxed",
+        ) as engine,
+    ):
+        for step in steps:
+            take(engine, wire, step)
+        made = dump(engine)
+        assert engine.rebuild().set_aside == ()
+        assert dump(engine) == made
+        assert engine.replay().agrees
+
+
+def test_plain_refunds_are_not_folded_by_python(lite, ask, wire, hkd):
+    plain(lite, ask, wire, "a", "b", "c")
+    lite.register_payment(gateway="evonet", payment_id="p-a-done", captured=hkd(9000))
+    made = dump(lite)
+    assert left_of(lite, outlines()) == {"payment": [], "refund": []}
+    assert dump(lite) == made
+
+
+# ---- what an outline does not say is left to the fold
+
+
+def failed(engine, ask, wire):
+    plain(engine, ask, wire, "a")
+    engine.record("evonet", "poll", wire.says("evonet", "a-done", "failed", payment="p-a-done"))
+
+
+def adopting(engine, ask, wire):
+    engine.record("evonet", "poll", wire.says("evonet", "r-1", "success"))
+    ask(engine, "r-1")
+
+
+def mismatching(engine, ask, wire):
+    ask(engine, "r-1")
+    engine.record("evonet", "poll", wire.says("evonet", "r-1", "success", amount=Money(1, "HKD")))
+
+
+def resolved(engine, ask, wire):
+    ask(engine, "r-1")
+    engine.resolve("r-1", "closed", actor="clerk", reason="seen")
+
+
+def without_payment(engine, ask, wire):
+    engine.record("evonet", "request", wire.request("evonet", "r-1", payment=None))
+
+
+def two_captures(engine, ask, wire):
+    """Two registrations of one payment: the engine writes one, another program may have written two."""
+    for minor in (1, 2):
+        data = f'{{"v":1,"gateway":"evonet","payment_id":"p-1","captured_minor":{minor},"currency":"HKD"}}'
+        engine.store.append(Write("payment-evonet-p-1", None, [NewEvent("payment.registered", TIME, data)]))
+
+
+def newer(engine, ask, wire):
+    data = '{"v":2,"gateway":"evonet","refund_id":"r-1","payment_id":"p","amount_minor":1,"currency":"HKD"}'
+    engine.store.append(Write("refund-r-1", 0, [NewEvent("refund.requested", TIME, data)]))
+
+
+def unopened(engine, ask, wire):
+    engine.store.append(Write("refund-r-1", 0, [NewEvent("refund.submission_started", TIME, '{"v":1}')]))
+
+
+@pytest.mark.parametrize(
+    ("history", "left"),
+    [
+        (failed, {"payment": [], "refund": ["refund-a-done"]}),
+        (adopting, {"payment": [], "refund": ["refund-r-1"]}),
+        (mismatching, {"payment": [], "refund": ["refund-r-1"]}),
+        (resolved, {"payment": [], "refund": ["refund-r-1"]}),
+        (without_payment, {"payment": [], "refund": ["refund-r-1"]}),
+        (two_captures, {"payment": ["payment-evonet-p-1"], "refund": []}),
+        (newer, {"payment": [], "refund": ["refund-r-1"]}),
+        (unopened, {"payment": [], "refund": ["refund-r-1"]}),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_what_an_outline_cannot_say_is_left_to_the_fold(lite, ask, wire, history, left):
+    history(lite, ask, wire)
+    assert left_of(lite, outlines()) == left
+
+
+def test_a_type_that_is_read_through_an_upcaster_is_known_to_no_outline(lite, ask, monkeypatch):
+    ask(lite, "r-1")
+    monkeypatch.setitem(UPCASTERS, ("refund.requested", 0), dict)
+    assert left_of(lite, outlines())["refund"] == ["refund-r-1"]
+
+
+REFUND = next(outline for outline in outlines() if outline.category == "refund")
+PAYMENT = next(outline for outline in outlines() if outline.category == "payment")
+KNOWING = REFUND._replace(ranks=(*REFUND.ranks, *((f"evidence.{each}", 3) for each in ("failed", "closed"))))
+WRONG = {
+    "a failure known as success": (failed, [KNOWING]),
+    "adoptions overlooked": (adopting, [REFUND._replace(apart=None)]),
+    "adoptions looked for in another field": (
+        adopting,
+        [REFUND._replace(apart=Entered("cites", REFUND.apart.types))],
+    ),
+    "two captures added": (two_captures, [PAYMENT._replace(once=None)]),
+    "any version read": (newer, [REFUND._replace(opening=(REFUND.opening[0], "{"))]),
+}
+
+
+@pytest.mark.parametrize(("history", "wrong"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_outline_makes_other_rows(lite, ask, wire, history, wrong):
+    """Each condition of an outline is needed, and what the fold says is how that is seen."""
+    history(lite, ask, wire)
+    lite.store.rebuild(Folding(lite.store, outlines=wrong))
+    assert not lite.replay().agrees
+
+
+# ---- while others write
+
+
+def busy(engine, ask, wire, hkd):
+    """Make all kinds of changes to views that were there, and new rows in each."""
+    ask(engine, "new", payment="p-new")
+    engine.record("evonet", "request", wire.request("evonet", "sent", payment="p-new"))
+    engine.record("evonet", "poll", wire.says("evonet", "a-sent", "success", payment="p-a-sent"))
+    engine.record("evonet", "poll", wire.says("evonet", "a-done", "failed", payment="p-a-done"))
+    engine.record("evonet", "poll", wire.says("evonet", "orphan", "success"))
+    ask(engine, "waiting", payment="p-b")
+    engine.record("evonet", "poll", wire.says("evonet", "stays", "success"))
+    engine.register_payment(gateway="evonet", payment_id="p-new", captured=hkd(30000))
+
+
+@pytest.mark.parametrize("few", [0, 100], ids=["added at once", "added at the end"])
+def test_what_is_recorded_during_a_rebuild_is_in_the_new_tables(
+    open_engine, ask, wire, hkd, monkeypatch, few
+):
+    monkeypatch.setattr(shared, "_FEW", few)
+    engine = open_engine()
+    plain(engine, ask, wire, "a", "b")
+    engine.record("evonet", "poll", wire.says("evonet", "waiting", "success"))
+    told = Folding.whole
+
+    def whole(self, upto, left):
+        yield from told(self, upto, left)
+        busy(engine, ask, wire, hkd)
+
+    monkeypatch.setattr(Folding, "whole", whole)
+    engine.rebuild()
+    made = dump(engine)
+    monkeypatch.undo()
+    assert engine.replay().agrees
+    assert dump(engine) == made
+    assert engine.refund("a-done").state == "success"
+    assert [row["key"] for row in engine.inbox()] != []
+
+
+def test_a_rebuild_adds_what_comes_meanwhile_again_and_again(lite, ask, monkeypatch):
+    monkeypatch.setattr(shared, "_FEW", 0)
+    told = Folding.since
+    rounds = []
+
+    def since(self, after, upto):
+        rounds.append((after, upto))
+        if len(rounds) < 5:
+            ask(lite, f"r-{len(rounds)}", payment=f"p-{len(rounds)}")
+        return told(self, after, upto)
+
+    monkeypatch.setattr(Folding, "since", since)
+    monkeypatch.setattr(Folding, "whole", lambda *_: ask(lite, "r-0") and ())
+    lite.rebuild()
+    monkeypatch.undo()
+    assert [upto for _, upto in rounds[:-1]] == [after for after, _ in rounds[1:]]
+    assert len(rounds) == 5
+    assert lite.replay().agrees
+
+
+def test_only_one_of_two_rebuilds_ends(lite, ask, wire, monkeypatch):
+    plain(lite, ask, wire, "a")
+    made = dump(lite)
+    told = Folding.whole
+
+    def whole(self, upto, left):
+        monkeypatch.setattr(Folding, "whole", told)
+        assert lite.replay().agrees
+        return told(self, upto, left)
+
+    monkeypatch.setattr(Folding, "whole", whole)
+    with pytest.raises(StoreUnavailable, match="another rebuild of the views has begun"):
+        lite.rebuild()
+    assert dump(lite) == made
+    lite.rebuild()
+    assert dump(lite) == made
+
+
+def test_a_rebuild_inside_a_batch_knows_what_the_batch_has_done(open_engine, ask, wire):
+    engine = open_engine()
+    plain(engine, ask, wire, "a")
+    with engine.store.batch():
+        ask(engine, "r-9", payment="p-9")
+        engine.rebuild()
+    assert engine.replay().agrees
+    assert engine.refund("r-9").state == "created"
+
+
+def test_a_rebuild_that_is_interrupted_leaves_the_views_and_no_table(lite, ask, wire, path, monkeypatch):
+    plain(lite, ask, wire, "a")
+    made = dump(lite)
+    monkeypatch.setattr(Folding, "whole", lambda *_: iter([1 // 0]))
+    with pytest.raises(ZeroDivisionError):
+        lite.rebuild()
+    assert dump(lite) == made
+    with closing(sqlite3.connect(path)) as raw:
+        names = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert not [name for name in names if name.endswith("__new")]
+
+
+# ---- what cannot be read
+
+
+def damage(path, stream, version, change):
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        (trigger,) = raw.execute("SELECT sql FROM sqlite_master WHERE name = 'events_keep_update'").fetchone()
+        raw.execute("DROP TRIGGER events_keep_update")
+        raw.execute(f"UPDATE events SET {change} WHERE stream = ? AND version = ?", (stream, version))
+        raw.execute(trigger)
+
+
+def test_data_that_is_no_json_is_set_aside_and_the_rest_is_rebuilt(lite, ask, wire, path):
+    plain(lite, ask, wire, "a", "b", "c")
+    made = dump(lite)
+    damage(path, "refund-b-asked", 1, 'data = \'{"v":1,"refund_id":\'')
+    with capture_logs() as logs:
+        rebuilt = lite.rebuild()
+    assert [stream for stream, _ in rebuilt.set_aside] == ["refund-b-asked"]
+    assert dump(lite) == made
+    assert [(line["event"], line["log_level"]) for line in logs] == [("views.rebuilt", "warning")]
+
+
+def test_a_type_nobody_knows_is_set_aside(lite, ask, wire, path):
+    plain(lite, ask, wire, "a")
+    damage(path, "refund-a-done", 3, "type = 'evidence.odd'")
+    assert [stream for stream, _ in lite.rebuild().set_aside] == ["refund-a-done"]
+
+
+def test_a_log_with_a_gap_is_not_rebuilt_from(lite, ask, path):
+    for number in range(3):
+        ask(lite, f"r-{number}", payment=f"p-{number}")
+    made = dump(lite)
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("DROP TRIGGER events_keep_delete")
+        raw.execute("DELETE FROM events WHERE position = 2")
+    with pytest.raises(EventMissing):
+        lite.rebuild()
+    assert dump(lite) == made
+
+
+def test_views_of_another_version_are_rebuilt_when_an_engine_opens_the_store(open_at, path, ask, wire):
+    with closing(open_at(f"sqlite:///{path}")) as engine:
+        plain(engine, ask, wire, "a")
+        made = dump(engine)
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("UPDATE views SET definition = 'older' WHERE name = 'refunds'")
+        raw.execute("DELETE FROM refunds")
+    with capture_logs() as logs:
+        engine = open_at(f"sqlite:///{path}")
+    assert [line["event"] for line in logs] == ["views.rebuilt"]
+    assert dump(engine) == made
+
+
+def test_every_condition_of_the_outlines_names_an_event_there_is():
+    """A wire name that is misspelt would leave every stream to the fold, and nobody would notice."""
+    known = {model.wire for model in projecting.EvidenceRecorded.__subclasses__()}
+    assert set(outlined._EVIDENCE) <= known
+    assert set(outlined._EVIDENCE) == {wire for wire, _ in REFUND.ranks if wire.startswith("evidence.")}

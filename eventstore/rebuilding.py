@@ -76,11 +76,11 @@ class Rebuilding(ABC):
         """Fill new tables, compare them with the live ones, swap, and return every difference."""
         views = projection.views
         self._new.check(views)
-        with self._writing() as connection, self._translated():
+        with self._filling() as connection, self._translated():
             begun = self._new.begin(connection, views)
         try:
             upto = self._filled(begun.number, projection)
-            with self._tables(begun.number) as connection:
+            with self._tables(begun.number, lasting=True) as connection:
                 found = self._ended(connection, projection, upto, compare=compare)
                 stale = self._are_stale(connection)
         except BaseException:
@@ -132,9 +132,9 @@ class Rebuilding(ABC):
         return found
 
     @contextmanager
-    def _tables(self, number: int) -> Iterator[Any]:
+    def _tables(self, number: int, *, lasting: bool = False) -> Iterator[Any]:
         """Give a transaction, as long as the new tables are those of the rebuild of that number."""
-        with self._writing() as connection:
+        with self._writing() if lasting else self._filling() as connection:
             with self._translated():
                 newest = self._new.number(connection)
             if newest != number:
@@ -158,6 +158,10 @@ class Rebuilding(ABC):
     @abstractmethod
     def _writing(self) -> AbstractContextManager[Any]:
         """Give a transaction while nobody else writes."""
+
+    def _filling(self) -> AbstractContextManager[Any]:
+        """Give a transaction of what need not last: tables that nobody reads before the end."""
+        return self._writing()
 
     @abstractmethod
     def _translated(self) -> AbstractContextManager[None]:

@@ -70,7 +70,7 @@ class Outline(NamedTuple):
     """How the streams of a category become rows.
 
     A stream is left to the projection where it has an event of a type without a rank, does not open as `opening` says,
-    has an event of the type `once` more than once, or where the first event of the types of `apart` has that field.
+    has an event of the type `once` more than once, or where the first event of the types of `apart` names that field.
 
     Attributes:
         category: of the streams.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Durability = Literal["full", "relaxed"]
 
-_SET_SYNCHRONOUS: Final = {"full": "PRAGMA synchronous = FULL", "relaxed": "PRAGMA synchronous = NORMAL"}
+SET_SYNCHRONOUS: Final = {"full": "PRAGMA synchronous = FULL", "relaxed": "PRAGMA synchronous = NORMAL"}
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 _WANTED: Final = {"full": _SYNCHRONOUS.index("FULL"), "relaxed": _SYNCHRONOUS.index("NORMAL")}
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -62,8 +62,9 @@ def open_writer(path: Path, *, timeout_s: float, durability: Durability, create:
         connection = _connect(path, "rwc" if create else "rw", timeout_s)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(_SET_SYNCHRONOUS[durability])
+            connection.execute(SET_SYNCHRONOUS[durability])
             connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute("PRAGMA cache_size = -16384")
             connection.execute("PRAGMA secure_delete = ON")
             check_durable(connection, durability)
         except BaseException:

@@ -105,8 +105,7 @@ class _Outlining:
     def statements(self, suffix: str) -> Statements:
         outline = self._outline
         filling = tuple(self._filled(row, suffix) for row in outline.rows)
-        apart = self._cell(outline.apart).holds("IS NULL") if outline.apart is not None else _Sql("1")
-        plain = _all([_Sql("known"), apart, *map(self._complete, outline.rows)])
+        plain = _all([_Sql("known"), *map(self._complete, outline.rows)])
         return Statements(
             outlined=self._outlined(),
             left=_Sql(f"SELECT stream FROM {PART}.outlined WHERE NOT ({plain.text})", plain.bound),  # noqa: S608 - made of constants
@@ -219,6 +218,9 @@ class _Outlining:
             conditions.append(
                 _Sql("opening.type = ? AND substr(opening.data, 1, ?) = ?", (type_, len(start), start))
             )
+        if self._outline.apart is not None:  # its name is enough, and faster to find than its value
+            field, types = self._outline.apart
+            conditions.append(_Sql(f"coalesce(instr({self._event(types)}.data, ?), 0) = 0", (f'"{field}"',)))
         if self._outline.once is not None:
             conditions.append(_Sql("each.often < 2"))
         return _all(conditions)

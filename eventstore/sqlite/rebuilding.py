@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from abc import abstractmethod
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,6 +23,7 @@ from .outlines import PART
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
     from ...engine.ports import Change, Difference, View
     from ...engine.ports.projecting import Outline, Projection
@@ -39,6 +41,12 @@ _ATTACH: Final = f"ATTACH ':memory:' AS {PART}"
 _DETACH: Final = f"DETACH {PART}"
 _MALFORMED: Final = "malformed JSON"
 """What SQLite says of data that only the fold can say more about."""
+_KEEP_BYTES: Final = "PRAGMA secure_delete = OFF"
+"""For a table of a view: it holds nothing that the log does not go on holding."""
+_OVERWRITE: Final = "PRAGMA secure_delete = ON"
+_MAPPED: Final = f"PRAGMA mmap_size = {2**40}"
+"""Lets a thread that reads all over the file find its pages without copying each."""
+_UNMAPPED: Final = "PRAGMA mmap_size = 0"
 _THREADS: Final = max(1, min(4, (os.cpu_count() or 1)))
 _AHEAD: Final = _THREADS + 1
 """Parts that are worked out or wait for the writer, each a few megabytes."""
@@ -96,10 +104,14 @@ class _Tables:
     def swap(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> None:
         """Put the new tables in the place of the live ones."""
         db = Database(connection, execute_plugins=False)
-        for view in rebuilt:
-            db.table(view.name).drop(ignore=True)
-            db.rename_table(view.name + _NEW, view.name)
-            connection.execute(_RECORD, (view.name, views.definition(view)))
+        connection.execute(_KEEP_BYTES)
+        try:
+            for view in rebuilt:
+                db.table(view.name).drop(ignore=True)
+                db.rename_table(view.name + _NEW, view.name)
+                connection.execute(_RECORD, (view.name, views.definition(view)))
+        finally:
+            connection.execute(_OVERWRITE)
 
     @staticmethod
     def give_up(connection: sqlite3.Connection, rebuilt: Iterable[View], begun: Begun) -> None:
@@ -118,6 +130,13 @@ class SqliteRebuilding(Rebuilding):
     _new = _Tables()
     _readers: Readers
     _writer: Writer | None
+
+    def _filling(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._checked_writer().transaction(lasting=False)
+
+    @abstractmethod
+    def _checked_writer(self) -> Writer:
+        """Return the writer. Raises `StoreReadOnly`."""
 
     def _outlined(self, number: int, projection: Projection, upto: int) -> Mapping[str, Sequence[str]]:
         writer = self._writer
@@ -156,6 +175,7 @@ class SqliteRebuilding(Rebuilding):
         statements = outlines.statements(outline, _NEW)
         with self._readers.one() as connection:
             connection.execute(_ATTACH)
+            connection.execute(_MAPPED)
             try:
                 text, bound = statements.outlined
                 connection.execute(text, (*bound, *part))
@@ -167,6 +187,7 @@ class SqliteRebuilding(Rebuilding):
                 return None, [stream for (stream,) in connection.execute(outlines.STREAMS, part)]
             finally:
                 connection.execute(_DETACH)
+                connection.execute(_UNMAPPED)
 
 
 def _in_order(work: Callable[[_Given], _Made], given: Iterable[_Given]) -> Iterator[_Made]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -15,7 +15,16 @@ from ...engine.ports import Appended
 from ...engine.ports.process import Process
 from ..grouping import Turns
 from . import appending
-from .connection import FOREIGN, Identity, check_durable, is_full, open_writer, translated, translation
+from .connection import (
+    FOREIGN,
+    SET_SYNCHRONOUS,
+    Identity,
+    check_durable,
+    is_full,
+    open_writer,
+    translated,
+    translation,
+)
 from .lock import FileLock
 from .waiting import Commits
 
@@ -38,6 +47,7 @@ They are few, so that the log is soon written over: a file that grows takes long
 _FOLD: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 _TOUCH: Final = "PRAGMA user_version = 0"
 """Writes the first page as it is."""
+_RELAXED: Final = SET_SYNCHRONOUS["relaxed"]
 _ATTACH: Final = "ATTACH ':memory:' AS ?"
 _DETACH: Final = "DETACH ?"
 _FOLD_AND_EMPTY: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
@@ -149,15 +159,19 @@ class Writer:
             member.error = error
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit what the block does, or undo it; inside a transaction of this thread, undo only the block."""
+    def transaction(self, *, lasting: bool = True) -> Iterator[sqlite3.Connection]:
+        """Commit what the block does, or undo it; inside a transaction of this thread, undo only the block.
+
+        Args:
+            lasting: whether the commit waits for the disk; one that does not lasts from the next one on that does.
+        """
         self._process.check()
         outer = self.owned()
         if outer is not None:
             with self._savepoint(outer):
                 yield outer
             return
-        with self._alone():
+        with self._alone(), nullcontext() if lasting else self._without_waiting():
             connection = self._begun()
             self._owner = threading.get_ident()
             try:
@@ -168,7 +182,17 @@ class Writer:
                 raise
             finally:
                 self._owner = None
-            self._commit(connection)
+            self._commit(connection, fold=lasting)
+
+    @contextmanager
+    def _without_waiting(self) -> Iterator[None]:
+        with translated(self._path, self._timeout_s):
+            self._current().execute(_RELAXED)
+        try:
+            yield
+        finally:
+            if self._connection is not None:  # a new one waits from its beginning
+                self._connection.execute(SET_SYNCHRONOUS[self._durability])
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -224,7 +248,7 @@ class Writer:
             self._folded = 0
         return self._connection
 
-    def _commit(self, connection: sqlite3.Connection) -> None:
+    def _commit(self, connection: sqlite3.Connection, *, fold: bool = True) -> None:
         try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -237,7 +261,7 @@ class Writer:
             raise OutcomeUnknown(None) from error
         self._sure = True
         self.commits.tell()
-        if self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER:
+        if fold and (self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER):
             self._fold(connection)
 
     def _roll_back(self, connection: sqlite3.Connection | None) -> None:

@@ -169,8 +169,18 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
 
     def settle(self, key: str) -> Appended | None:
         """Tell whether the append of that key happened, reading afresh; from then on that stays so."""
-        if self._writer is not None:
-            self._writer.make_sure(key)
+        writer = self._writer
+        if writer is None or writer.owned() is not None:
+            return self._settled(key)
+        found = self._settled(key) if writer.is_sure() else None
+        if (
+            found is None
+        ):  # a process that ended in its commit may have left it behind, where nobody finds it yet
+            writer.make_sure(key)
+            found = self._settled(key)
+        return found
+
+    def _settled(self, key: str) -> Appended | None:
         with self._reading() as connection:
             known = log.known(connection, key)
         return None if known is None else known[1]

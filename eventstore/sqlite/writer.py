@@ -182,7 +182,7 @@ class Writer:
             finally:
                 self._processes.release()
 
-    def _begun(self) -> sqlite3.Connection:
+    def _begun(self, *, touch: bool = False) -> sqlite3.Connection:
         try:
             connection = self._current()
             if connection.in_transaction:  # an interrupt left it there
@@ -191,19 +191,23 @@ class Writer:
             if not self._sure:
                 connection.execute(_FOLD).fetchone()
             connection.execute("BEGIN IMMEDIATE")
-            if not self._sure:
+            if touch or not self._sure:
                 connection.execute(_TOUCH)
         except FOREIGN as error:
             self._roll_back(self._connection)
             raise translation(error, self._path, self._timeout_s) from error
         return connection
 
+    def is_sure(self) -> bool:
+        """Tell whether what can be read is on the disk: this connection has had a transaction."""
+        return self._sure
+
     def make_sure(self, key: str) -> None:
         """Let everything that can be read be on the disk, and nothing else come back, even after a power cut.
 
-        A process that ended in its commit leaves bytes in the write-ahead log that a later one may read and the disk
-        may not have; one whose commit failed leaves some that nobody reads until all connections are closed. So the
-        first transaction of a connection folds the one kind back, and overwrites the other.
+        A process that ended in its commit leaves bytes in the write-ahead log. What a later one reads of them the disk
+        may not have: the first transaction of a connection folds that back. Others nobody reads until all connections
+        are closed, as those of a commit that failed: whatever is written next, be it by this, overwrites them.
 
         Args:
             key: what `OutcomeUnknown` names, should that be interrupted.
@@ -211,12 +215,11 @@ class Writer:
         Raises:
             StoreError: it cannot be made sure now.
         """
-        if not self._sure and self.owned() is None:
-            try:
-                with self.transaction():
-                    pass
-            except OutcomeUnknown as error:
-                raise OutcomeUnknown(key) from error
+        try:
+            with self._alone():
+                self._commit(self._begun(touch=True))
+        except OutcomeUnknown as error:
+            raise OutcomeUnknown(key) from error
 
     def _current(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .readers import Readers
     from .writer import Writer
 
+_DATA_VERSION: Final = "PRAGMA data_version"
 _CHECKPOINT: Final = "SELECT checkpoint FROM subscriptions WHERE name = ?"
 _MOVE: Final = "INSERT OR REPLACE INTO subscriptions (name, checkpoint) VALUES (?, ?)"
 _HOLDS: Final = "SELECT 1 FROM leases WHERE token = ?"
@@ -60,8 +61,15 @@ class SqliteSubscribing(Checkpoints[sqlite3.Connection]):
         self, reached: Callable[[], bool], *, timeout_s: float | None, stop: Event | None
     ) -> bool:
         commits = Commits() if self._writer is None else self._writer.commits
+        return wait_until(reached, self._look, commits, timeout_s=timeout_s, stop=stop)
+
+    def _look(self) -> tuple[sqlite3.Connection, int]:
+        """Return something else than before where others have changed the file, or where another connection is asked.
+
+        Between two looks none is lent: a fork that finds one in use makes the file unusable to the child.
+        """
         with self._readers.one() as connection:
-            return wait_until(reached, connection, commits, timeout_s=timeout_s, stop=stop)
+            return connection, connection.execute(_DATA_VERSION).fetchone()[0]
 
     def advance(
         self,

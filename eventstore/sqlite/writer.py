@@ -350,9 +350,9 @@ class Writer:
             try:
                 self._discard()
                 self._sure = False  # whoever opens the file anew reads what the write-ahead log holds by then
-                yield
             finally:
-                self._processes.release()
+                self._processes.release()  # other stores of this process on the same file leave as well
+            yield
 
     def forsake(self) -> Iterable[sqlite3.Connection]:
         """In a forked child: leave the lock to the parent, and return the connection, if there is one."""

@@ -5,11 +5,11 @@ try:
     from .metrics import Metrics
     from .receiving import Limits
 except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in {"starlette", "prometheus_client"}:
+    _missing = (error.name or "").partition(".")[0]
+    if _missing not in {"starlette", "prometheus_client"}:
         raise
     raise ModuleNotFoundError(
-        f"refold.engine.web needs `pip install 'refold[server]'`: {error.name} is not installed",
-        name=error.name,
+        f"refold.engine.web needs `pip install 'refold[server]'`: {_missing} is not installed", name=_missing
     ) from None
 
 __all__ = ["Limits", "Metrics", "create_app"]

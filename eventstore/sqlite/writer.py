@@ -205,15 +205,12 @@ class Writer:
     def make_sure(self, key: str) -> None:
         """Let everything that can be read be on the disk, and nothing else come back, even after a power cut.
 
-        A process that ended in its commit leaves bytes in the write-ahead log. What a later one reads of them the disk
-        may not have: the first transaction of a connection folds that back. Others nobody reads until all connections
-        are closed, as those of a commit that failed: whatever is written next, be it by this, overwrites them.
-
-        Args:
-            key: what `OutcomeUnknown` names, should that be interrupted.
+        What a process that ended in its commit left in the write-ahead log a later one may read, and the disk not have:
+        the first transaction of a connection folds that back. What it left that nobody reads before all connections are
+        closed, as a failed commit does, is overwritten by whatever is written next: therefore this writes.
 
         Raises:
-            StoreError: it cannot be made sure now.
+            StoreError: it cannot be made sure now; an `OutcomeUnknown` names `key`.
         """
         try:
             with self._alone():

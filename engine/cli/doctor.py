@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 import sqlite3
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
@@ -64,7 +63,7 @@ def doctor(context: typer.Context, as_json: AsJson = False, db: Db = None) -> No
         if not as_json:
             _show(finding, current.output)
     if as_json:
-        current.output.json({"ok": not worst, "findings": [asdict(finding) for finding in found]})
+        current.output.json({"ok": not worst, "findings": [finding.as_json() for finding in found]})
     raise typer.Exit(worst)
 
 
@@ -128,6 +127,7 @@ def _store(current: Session, db: str | None) -> Iterator[Finding]:
             described = engine.store.describe()
             yield Finding("store", OK, ", ".join(f"{name} {value}" for name, value in described.items()))
             yield from _agreement(engine)
+            yield from _followed(engine)
     except StoreUnavailable as error:
         yield Finding("store", UNAVAILABLE, error.reason)
     except StoreError as error:
@@ -152,3 +152,15 @@ def _agreement(engine: RefundEngine) -> Iterator[Finding]:
         )
     elif not damaged:
         yield Finding("tables", OK, "every refund's row is what its log says")
+
+
+def _followed(engine: RefundEngine) -> Iterator[Finding]:
+    """Tell how far each subscription is; one that is behind may be at work, one that set something aside waits."""
+    head = engine.store.head()
+    for name, checkpoint, _, dead_letters in engine.subscriptions():
+        lag = max(head - checkpoint, 0)
+        numbers = {"checkpoint": checkpoint, "head": head, "lag": lag, "dead_letters": dead_letters}
+        says = f"checkpoint {checkpoint} of {head}, lag {lag}, set aside {dead_letters}"
+        if dead_letters:
+            says += f"; `refold subscriptions {name}` says why: repair the handler, and retry them"
+        yield Finding(f"subscription {name}", WARNING if dead_letters else OK, says, numbers)

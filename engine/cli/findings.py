@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
 OK: Final = "ok"
 WARNING: Final = "warning"
@@ -13,8 +13,13 @@ CORRUPT: Final = "corrupt"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was looked at; `numbers` are what it says, for programs."""
 
     what: str
     level: str
     says: str
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for `--json`; numbers only where there are some."""
+        return {name: value for name, value in asdict(self).items() if name != "numbers" or value}

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from ..composition import all_gateways
 from ..domain.attention import Attention
 from ..domain.masking import shown
 from ..domain.money import major_text
 from ..domain.signals import State
-from ..errors import InvalidInput
+from ..errors import InvalidInput, UnknownGateway
 from .rendering import headline, refund_tables, sheet, timeline
 from .session import AsJson, Db, RefundId, session
 from .tables import Cell, Column, cell, table
 from .words import ATTENTION_STYLE
 
 if TYPE_CHECKING:
+    from ..service.facade import RefundEngine
     from ..service.views import PaymentView
 
 _POSITION: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -47,6 +49,8 @@ def list_refunds(
     current = session(context)
     output = current.output
     with current.reading(db) as engine:
+        if gateway is not None:
+            _check_gateway(engine, gateway)
         views = engine.find(
             state=state, gateway=gateway, payment_id=payment, attention=attention, limit=limit
         )
@@ -58,6 +62,13 @@ def list_refunds(
             output.show(made)
             count += rows
     output.say("1 refund" if count == 1 else f"{count} refunds", "dim")
+
+
+def _check_gateway(engine: RefundEngine, name: str) -> None:
+    """Raise `UnknownGateway` for a name that no adapter has, and no refund: a service may have added its own."""
+    known = [gateway.name for gateway in all_gateways()]
+    if name not in known and not any(engine.find(gateway=name, limit=1)):
+        raise UnknownGateway(name, known)
 
 
 def payments(

@@ -182,11 +182,14 @@ class EventStore(Subscribable, Protocol):
         """Tell whether the append of that key happened, reading afresh.
 
         The answer is final for an append whose caller is gone, or was told `OutcomeUnknown`: what the store had begun
-        of it is waited for. Inside a batch of this thread, and where the store was opened read-only, None says no more
-        than that it is not there yet; so it does on SQLite where another process was killed while it committed.
+        of it is waited for, and None is told only where the store could make sure that it does not come back, by a
+        write where it takes one. Inside a batch of this thread, and where the store was opened read-only, None says no
+        more than that it is not there yet.
 
         Raises:
             StoreBusy: it was not over in time; ask again.
+            StoreFull, StoreReadOnly, StoreUnavailable, OutcomeUnknown: it was not found, and nobody could make sure;
+                ask again when the store can be written.
         """
         ...
 

@@ -16,7 +16,7 @@ from ..errors import InvalidSetting
 from ..service.views import ATTENTION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
@@ -174,6 +174,7 @@ class _Watch(Collector):
         try:
             head = self._store.head()
             attention = self._counted(head)
+            followed = self._store.subscriptions()
         except Exception:  # noqa: BLE001 - whatever it raises, the store does not answer
             yield _gauge("refold_store_up", "Whether the store answers.", 0)
             return
@@ -185,12 +186,10 @@ class _Watch(Collector):
                 "Events that other processes appended after this one's last.",
                 max(head - last, 0),
             )
-        family = GaugeMetricFamily(
-            "refold_attention", f"Refunds a person should look at, at most {MOST_COUNTED}.", labels=["kind"]
-        )
-        for kind, count in attention.items():
-            family.add_metric([kind], count)
-        yield family
+        text = f"Refunds a person should look at, at most {MOST_COUNTED}."
+        yield _gauges("refold_attention", text, "kind", attention)
+        for field, name, text in _OF_SUBSCRIPTIONS:
+            yield _gauges(name, text, "subscription", {each.name: getattr(each, field) for each in followed})
 
     def _counted(self, head: int) -> dict[str, int]:
         """Count the rows of each kind, once for every position of the log: only an append changes them."""
@@ -204,6 +203,21 @@ class _Watch(Collector):
             }
             self._attention = (head, counts)
         return counts
+
+
+_OF_SUBSCRIPTIONS: Final = (
+    ("checkpoint", "refold_subscription_checkpoint", "Position up to which a subscription is done."),
+    ("lag", "refold_subscription_lag_events", "Events of the log that a subscription has before it."),
+    ("dead_letters", "refold_subscription_dead_letters", "Events that a subscription has set aside."),
+)
+"""What `Progress` tells of a subscription, and its gauge."""
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for labelled, value in values.items():
+        family.add_metric([labelled], value)
+    return family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.errors import (
     EventMissing,
-    MessageNotFound,
     StoreReadOnly,
     StoreUnavailable,
     WrongProcess,
 )
-from ..codec import checked
-from ..gaps import dense
+from ..reading import Reading
 from ..rebuilding import Rebuilding
 from ..request import requested
 from . import leases, log, rows, schema
 from . import views as tables
 from .address import Address
-from .connection import check_setting, translated
+from .connection import Connection, check_setting, translated
 from .definitions import check as check_views
 from .readers import Readers
 from .rebuilding import Tables
@@ -35,14 +32,14 @@ if TYPE_CHECKING:
 
     from psycopg import sql
 
-    from ...engine.ports import Appended, Body, Change, Row, StoredEvent, Value, View, Write
-    from .connection import Connection, Durability
+    from ...engine.ports import Appended, Body, Change, Row, Value, View, Write
+    from .connection import Durability
 
 _PAGE: Final = 256
-"""Events or rows read at once. Between two pages of events no transaction is open: a slow reader holds up nothing."""
+"""Rows read at once."""
 
 
-class PostgresStore(PostgresSubscribing, Rebuilding):
+class PostgresStore(Reading[Connection], PostgresSubscribing, Rebuilding):
     """An `EventStore` in one schema of a PostgreSQL database.
 
     Commits wait for the disk, and for the standbys the server has (read back whenever a connection is opened for
@@ -50,6 +47,7 @@ class PostgresStore(PostgresSubscribing, Rebuilding):
     """
 
     views_stale: bool
+    _log = log
     _new = Tables()
 
     def __init__(
@@ -182,6 +180,10 @@ class PostgresStore(PostgresSubscribing, Rebuilding):
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self._address, self._timeout_s)
 
+    def _check_open(self) -> None:
+        self._check_process()
+        self._readers.check_open()
+
     def _check_process(self) -> None:
         process = os.getpid()
         if process != self._process:  # two processes on one connection would read each other's answers
@@ -197,80 +199,6 @@ class PostgresStore(PostgresSubscribing, Rebuilding):
             if found is None and self._writer is not None and self._writer.owned() is None:
                 found = log.settled_for_good(connection, key)
         return found
-
-    def head(self) -> int:
-        """Return the last position; 0 for an empty log."""
-        with self._reading() as connection:
-            return log.head(connection)
-
-    def first_missing(self) -> int | None:
-        """Return the first position from 1 to the head whose event is absent; None where the log is complete."""
-        with self._reading() as connection:
-            return log.first_missing(connection)
-
-    def version(self, stream: str) -> int:
-        """Return the stream's version; 0 where it does not exist."""
-        with self._reading() as connection:
-            return log.version(connection, stream)
-
-    def read_stream(self, stream: str, *, after: int = 0) -> Iterator[StoredEvent]:
-        """Yield a stream's events in order, those with a version above `after`."""
-        after = max(after, 0)
-        with self._reading() as connection:
-            page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
-            # Most streams fit one page: then it is all that has to be asked for.
-            end = page[-1].version if 0 < len(page) < _PAGE else log.version(connection, stream)
-            if not page and end > after:
-                # Appended since, or lost: what was appended is there now.
-                page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
-        if len(page) < _PAGE:
-            return dense(page, "version", after, end, stream)
-        rest = self._events(log.BY_VERSION, (stream,), page[-1].version, end, "version")
-        return dense(chain(page, rest), "version", after, end, stream)
-
-    def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
-        """Yield all events in the order of positions, those above `after`."""
-        after, end = max(after, 0), self.head()
-        return dense(self._events(log.BY_POSITION, (), after, end, "position"), "position", after, end)
-
-    def read_category(self, category: str, *, after: int = 0) -> Iterator[StoredEvent]:
-        """Yield the events of all streams `category-…` in the order of positions, those above `after`."""
-        names = (f"{category}-", f"{category}.")
-        return map(checked, self._events(log.BY_CATEGORY, names, after, self.head(), "position"))
-
-    def streams(self, category: str) -> Iterator[str]:
-        """Yield the names of all streams `category-…`, sorted."""
-        end = f"{category}."
-        return self._streams(self._next_stream(f"{category}-", end), end)
-
-    def _streams(self, found: str | None, end: str) -> Iterator[str]:
-        while found is not None:
-            yield found
-            found = self._next_stream(found, end)
-
-    def _next_stream(self, after: str, end: str) -> str | None:
-        with self._reading() as connection:
-            return log.next_stream(connection, after, end)
-
-    def body(self, digest: str) -> Body:
-        """Return a message body."""
-        with self._reading() as connection:
-            found = log.body(connection, digest)
-        if found is None:
-            raise MessageNotFound(digest)
-        return found
-
-    def _events(
-        self, select: str, names: tuple[str, ...], after: int, end: int, number: str
-    ) -> Iterator[StoredEvent]:
-        """Yield events page by page, unchecked."""
-        while after < end:
-            with self._reading() as connection:
-                page = log.page(connection, select, (*names, after, end, _PAGE))
-            yield from page
-            if len(page) < _PAGE:
-                return
-            after = getattr(page[-1], number)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -306,8 +234,7 @@ class PostgresStore(PostgresSubscribing, Rebuilding):
         nones = tuple((name, value is None) for name, value in equal.items())
         select = rows.selection(view, nones, order, after=after is not None)
         bound = tuple(value for value in (*equal.values(), after) if value is not None)
-        self._check_process()
-        self._readers.check_open()
+        self._check_open()
         return self._rows(view.names(), select, bound, limit)
 
     def _rows(
@@ -366,8 +293,7 @@ class PostgresStore(PostgresSubscribing, Rebuilding):
 
     def checkpoint(self) -> None:
         """Do nothing: the server folds its write-ahead log by itself."""
-        self._check_process()
-        self._readers.check_open()
+        self._check_open()
 
     def close(self) -> None:
         """Release all connections; calling it again, or in a process that was forked off, does nothing."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.domain.identifiers import identifier
 from ...engine.errors import CorruptLog
-from ...engine.ports import DeadLetter, Progress, StoredEvent
+from ..checkpoints import Checkpoints
 from ..request import checked_changes
-from ..subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
+from ..subscribing import check_move, in_order, nothing_ahead, settled, taken_over
 from .changes import as_json, calls
+from .connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from threading import Event
 
-    from ...engine.ports import Change
-    from .connection import Connection
+    from ...engine.ports import Change, DeadLetter
     from .readers import Readers
     from .waiting import Waiting
     from .writer import Writer
@@ -34,8 +34,6 @@ _COLUMNS: Final = (
 )
 _LETTERS: Final = _COLUMNS + " ORDER BY position LIMIT %s::bigint"
 _OF_STREAM: Final = _COLUMNS + " AND stream = %s::text ORDER BY position LIMIT %s::bigint"
-_FIELDS: Final = len(StoredEvent._fields)
-_PAGE: Final = 32
 _IS_THERE: Final = (
     "SELECT 1 FROM pg_class"
     " WHERE relname = 'subscriptions' AND relnamespace = to_regnamespace(current_schema())"
@@ -50,7 +48,7 @@ _NOWHERE: Final = "-1"
 """Stands for a number that no position and no token can be."""
 
 
-class PostgresSubscribing(Subscribing):
+class PostgresSubscribing(Checkpoints[Connection]):
     """The part of the PostgreSQL store that subscriptions are made of."""
 
     _readers: Readers
@@ -58,33 +56,13 @@ class PostgresSubscribing(Subscribing):
 
     if TYPE_CHECKING:
 
-        def head(self) -> int: ...  # noqa: D102 - the store's own
         def _checked_writer(self) -> Writer: ...
-        def _reading(self) -> AbstractContextManager[Connection]: ...
-        def _check_process(self) -> None: ...
         def _translated(self) -> AbstractContextManager[None]: ...
 
-    def wait_for(
-        self,
-        position: int,
-        *,
-        subscription: str | None = None,
-        timeout_s: float | None = None,
-        stop: Event | None = None,
+    def _wait_until(
+        self, reached: Callable[[], bool], *, timeout_s: float | None, stop: Event | None
     ) -> bool:
-        """Wait until the head, or the checkpoint of a subscription, is at or above `position`."""
-
-        def reached() -> bool:
-            there = self.head() if subscription is None else self.checkpoint_of(subscription)
-            return there is not None and there >= position
-
-        return reached() or self._waiting.until(reached, timeout_s=timeout_s, stop=stop)
-
-    def checkpoint_of(self, name: str) -> int | None:
-        """Return the checkpoint of a subscription; None where there is none of that name."""
-        with self._reading() as connection:
-            found = connection.execute(_CHECKPOINT, (name,)).fetchone()
-        return None if found is None else int(found[0])
+        return self._waiting.until(reached, timeout_s=timeout_s, stop=stop)
 
     def advance(
         self,
@@ -123,35 +101,21 @@ class PostgresSubscribing(Subscribing):
         if outcome != _MOVED:
             raise CorruptLog(f"advance_checkpoint answered {outcome!r}")
 
-    def dead_letters(self, name: str, *, stream: str | None = None, after: int = 0) -> Iterator[DeadLetter]:
-        """Yield what a subscription has set aside, of one stream or of all, in the order of positions."""
-        self._check_process()
-        self._readers.check_open()
-        return self._dead_letters(name, stream, after)
+    def _checkpoint(self, connection: Connection, name: str) -> int | None:
+        found = connection.execute(_CHECKPOINT, (name,)).fetchone()
+        return None if found is None else int(found[0])
 
-    def _dead_letters(self, name: str, stream: str | None, after: int) -> Iterator[DeadLetter]:
-        while True:
-            with self._reading() as connection:
-                page = (
-                    connection.execute(_LETTERS, (name, after, _PAGE), binary=True)
-                    if stream is None
-                    else connection.execute(_OF_STREAM, (name, after, stream, _PAGE), binary=True)
-                ).fetchall()
-            for values in page:
-                letter = DeadLetter(StoredEvent._make(values[:_FIELDS]), *values[_FIELDS:])
-                after = letter.event.position
-                yield letter
-            if len(page) < _PAGE:
-                return
+    def _letters(
+        self, connection: Connection, name: str, stream: str | None, after: int, limit: int
+    ) -> list[tuple[Any, ...]]:
+        if stream is None:
+            return connection.execute(_LETTERS, (name, after, limit), binary=True).fetchall()
+        return connection.execute(_OF_STREAM, (name, after, stream, limit), binary=True).fetchall()
 
-    def subscriptions(self) -> list[Progress]:
-        """Return how far every subscription is, by name."""
-        head = self.head()
-        with self._reading() as connection:
-            # A schema that an older refold has made, opened for reading only, has no such table yet.
-            there = connection.execute(_IS_THERE).fetchone() is not None
-            found = connection.execute(_ALL).fetchall() if there else []
-        return [Progress(name, at, max(head - at, 0), letters) for name, at, letters in found]
+    def _checkpoints(self, connection: Connection) -> list[tuple[str, int, int]]:
+        # A schema that an older refold has made, opened for reading only, has no such table yet.
+        there = connection.execute(_IS_THERE).fetchone() is not None
+        return connection.execute(_ALL).fetchall() if there else []
 
 
 def _number(value: int) -> str:

@@ -30,7 +30,7 @@ BY_CATEGORY: Final = (
     _COLUMNS
     + " WHERE +stream >= ? AND +stream < ? AND position > ? AND position <= ? ORDER BY position LIMIT ?"
 )
-NEXT_STREAM: Final = "SELECT min(stream) FROM events WHERE stream > ? AND stream < ?"
+_NEXT_STREAM: Final = "SELECT min(stream) FROM events WHERE stream > ? AND stream < ?"
 _VERSION: Final = "SELECT max(version) FROM events WHERE stream = ?"
 # What AUTOINCREMENT remembers is above the last row where somebody cut off the tail: its positions are not used again.
 _HEAD: Final = (
@@ -136,6 +136,12 @@ def page(connection: sqlite3.Connection, sql: str, arguments: tuple[Value, ...])
         return list(map(StoredEvent._make, connection.execute(sql, arguments)))
     finally:
         connection.text_factory = str
+
+
+def next_stream(connection: sqlite3.Connection, after: str, end: str) -> str | None:
+    """Return the first name between the two."""
+    found: str | None = connection.execute(_NEXT_STREAM, (after, end)).fetchone()[0]
+    return found
 
 
 # ---- keys and bodies

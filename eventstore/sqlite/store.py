@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing, contextmanager, nullcontext
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from ...engine.errors import (
     EventMissing,
-    MessageNotFound,
     StoreReadOnly,
     StoreUnavailable,
 )
-from ..codec import checked
-from ..gaps import dense
+from ..reading import Reading
 from ..request import requested
 from . import backup, leases, log, place, schema
 from . import views as tables
@@ -27,19 +24,16 @@ from .subscribing import SqliteSubscribing
 from .writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from ...engine.ports import Appended, Body, Change, Row, StoredEvent, Value, View, Write
+    from ...engine.ports import Appended, Body, Change, Row, Value, View, Write
     from ...engine.ports.backup import Backup, OnProgress
     from .connection import Durability
 
-_PAGE: Final = 256
-"""Events read at once. Between two pages no transaction is open, so a slow reader holds up nothing."""
 
-
-class SqliteStore(SqliteSubscribing, SqliteRebuilding):
+class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuilding):
     """An `EventStore` in one SQLite file.
 
     Commits wait for the disk (WAL, synchronous=FULL, read back whenever the file is opened for writing); writers take
@@ -47,6 +41,7 @@ class SqliteStore(SqliteSubscribing, SqliteRebuilding):
     """
 
     views_stale: bool
+    _log = log
 
     def __init__(
         self,
@@ -174,86 +169,21 @@ class SqliteStore(SqliteSubscribing, SqliteRebuilding):
 
     def settle(self, key: str) -> Appended | None:
         """Tell whether the append of that key happened, reading afresh; from then on that stays so."""
-        if self._writer is not None:
-            self._writer.make_sure(key)
+        writer = self._writer
+        if writer is None or writer.owned() is not None:
+            return self._settled(key)
+        found = self._settled(key) if writer.is_sure() else None
+        if (
+            found is None
+        ):  # a process that ended in its commit may have left it behind, where nobody finds it yet
+            writer.make_sure(key)
+            found = self._settled(key)
+        return found
+
+    def _settled(self, key: str) -> Appended | None:
         with self._reading() as connection:
             known = log.known(connection, key)
         return None if known is None else known[1]
-
-    def head(self) -> int:
-        """Return the last position; 0 for an empty log."""
-        with self._reading() as connection:
-            return log.head(connection)
-
-    def first_missing(self) -> int | None:
-        """Return the first position from 1 to the head whose event is absent; None where the log is complete."""
-        with self._reading() as connection:
-            return log.first_missing(connection)
-
-    def version(self, stream: str) -> int:
-        """Return the stream's version; 0 where it does not exist."""
-        with self._reading() as connection:
-            return log.version(connection, stream)
-
-    def read_stream(self, stream: str, *, after: int = 0) -> Iterator[StoredEvent]:
-        """Yield a stream's events in order, those with a version above `after`."""
-        after = max(after, 0)
-        with self._reading() as connection:
-            page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
-            # Most streams fit one page: then it is all that has to be asked for.
-            end = page[-1].version if 0 < len(page) < _PAGE else log.version(connection, stream)
-            if not page and end > after:
-                # Appended since, or lost: what was appended is there now.
-                page = log.page(connection, log.FIRST_OF_STREAM, (stream, after, _PAGE))
-        events: Iterable[StoredEvent] = page
-        if len(page) == _PAGE:
-            events = chain(page, self._events(log.BY_VERSION, (stream,), page[-1].version, end, "version"))
-        return dense(events, "version", after, end, stream)
-
-    def read_all(self, *, after: int = 0) -> Iterator[StoredEvent]:
-        """Yield all events in the order of positions, those above `after`."""
-        after, end = max(after, 0), self.head()
-        return dense(self._events(log.BY_POSITION, (), after, end, "position"), "position", after, end)
-
-    def read_category(self, category: str, *, after: int = 0) -> Iterator[StoredEvent]:
-        """Yield the events of all streams `category-…` in the order of positions, those above `after`."""
-        names = (f"{category}-", f"{category}.")
-        return map(checked, self._events(log.BY_CATEGORY, names, after, self.head(), "position"))
-
-    def streams(self, category: str) -> Iterator[str]:
-        """Yield the names of all streams `category-…`, sorted."""
-        found, end = self._first(log.NEXT_STREAM, f"{category}-", f"{category}."), f"{category}."
-        return self._streams(found, end)
-
-    def _streams(self, found: tuple[Any, ...] | None, end: str) -> Iterator[str]:
-        while found is not None and found[0] is not None:
-            yield found[0]
-            found = self._first(log.NEXT_STREAM, found[0], end)
-
-    def body(self, digest: str) -> Body:
-        """Return a message body."""
-        with self._reading() as connection:
-            found = log.body(connection, digest)
-        if found is None:
-            raise MessageNotFound(digest)
-        return found
-
-    def _events(
-        self, sql: str, names: tuple[str, ...], after: int, end: int, number: str
-    ) -> Iterator[StoredEvent]:
-        """Yield events page by page, unchecked."""
-        while after < end:
-            with self._reading() as connection:
-                page = log.page(connection, sql, (*names, after, end, _PAGE))
-            yield from page
-            if len(page) < _PAGE:
-                return
-            after = getattr(page[-1], number)
-
-    def _first(self, sql: str, *arguments: Value) -> tuple[Any, ...] | None:
-        with self._reading() as connection:
-            found: tuple[Any, ...] | None = connection.execute(sql, arguments).fetchone()
-            return found
 
     def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Give this thread's own transaction, where one is open, else a connection nobody else reads from."""
@@ -265,6 +195,9 @@ class SqliteStore(SqliteSubscribing, SqliteRebuilding):
         with self._translated():
             yield connection
 
+    def _check_open(self) -> None:
+        self._readers.check_open()
+
     def _owned(self) -> sqlite3.Connection | None:
         return None if self._writer is None else self._writer.owned()
 
@@ -272,7 +205,8 @@ class SqliteStore(SqliteSubscribing, SqliteRebuilding):
 
     def row(self, view: View, key: tuple[Value, ...]) -> Row | None:
         """Return one row of a view."""
-        values = self._first(tables.statements(view, view.name).row, *key)
+        with self._reading() as connection:
+            values = connection.execute(tables.statements(view, view.name).row, key).fetchone()
         return None if values is None else dict(zip(view.names(), values, strict=True))
 
     def rows(

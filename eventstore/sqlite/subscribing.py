@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.errors import CorruptLog
-from ...engine.ports import DeadLetter, Progress, StoredEvent
+from ..checkpoints import Checkpoints
 from ..request import checked_changes
-from ..subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
+from ..subscribing import check_move, in_order, nothing_ahead, settled, taken_over
 from . import log
 from . import views as tables
 from .waiting import Commits, wait_until
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from threading import Event
 
-    from ...engine.ports import Change
+    from ...engine.ports import Change, DeadLetter
     from .readers import Readers
     from .writer import Writer
 
+_DATA_VERSION: Final = "PRAGMA data_version"
 _CHECKPOINT: Final = "SELECT checkpoint FROM subscriptions WHERE name = ?"
 _MOVE: Final = "INSERT OR REPLACE INTO subscriptions (name, checkpoint) VALUES (?, ?)"
 _HOLDS: Final = "SELECT 1 FROM leases WHERE token = ?"
@@ -38,8 +39,6 @@ _COLUMNS: Final = (
 )
 _LETTERS: Final = _COLUMNS + " ORDER BY position LIMIT ?"
 _OF_STREAM: Final = _COLUMNS + " AND stream = ? ORDER BY position LIMIT ?"
-_FIELDS: Final = len(StoredEvent._fields)
-_PAGE: Final = 32
 _IS_THERE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'subscriptions'"
 _ALL: Final = (
     "SELECT name, checkpoint, (SELECT count(*) FROM dead_letters WHERE dead_letters.name = subscriptions.name)"
@@ -47,7 +46,7 @@ _ALL: Final = (
 )
 
 
-class SqliteSubscribing(Subscribing):
+class SqliteSubscribing(Checkpoints[sqlite3.Connection]):
     """The part of the SQLite store that subscriptions are made of."""
 
     _readers: Readers
@@ -55,35 +54,22 @@ class SqliteSubscribing(Subscribing):
 
     if TYPE_CHECKING:
 
-        def head(self) -> int: ...  # noqa: D102 - the store's own
         def _writing(self) -> AbstractContextManager[sqlite3.Connection]: ...
-        def _reading(self) -> AbstractContextManager[sqlite3.Connection]: ...
         def _translated(self) -> AbstractContextManager[None]: ...
 
-    def wait_for(
-        self,
-        position: int,
-        *,
-        subscription: str | None = None,
-        timeout_s: float | None = None,
-        stop: Event | None = None,
+    def _wait_until(
+        self, reached: Callable[[], bool], *, timeout_s: float | None, stop: Event | None
     ) -> bool:
-        """Wait until the head, or the checkpoint of a subscription, is at or above `position`."""
-
-        def reached() -> bool:
-            there = self.head() if subscription is None else self.checkpoint_of(subscription)
-            return there is not None and there >= position
-
-        if reached():
-            return True
         commits = Commits() if self._writer is None else self._writer.commits
-        with self._readers.one() as connection:
-            return wait_until(reached, connection, commits, timeout_s=timeout_s, stop=stop)
+        return wait_until(reached, self._look, commits, timeout_s=timeout_s, stop=stop)
 
-    def checkpoint_of(self, name: str) -> int | None:
-        """Return the checkpoint of a subscription; None where there is none of that name."""
-        with self._reading() as connection:
-            return _checkpoint(connection, name)
+    def _look(self) -> tuple[sqlite3.Connection, int]:
+        """Return something else than before where others have changed the file, or where another connection is asked.
+
+        Between two looks none is lent: a fork that finds one in use makes the file unusable to the child.
+        """
+        with self._readers.one() as connection:
+            return connection, connection.execute(_DATA_VERSION).fetchone()[0]
 
     def advance(
         self,
@@ -99,7 +85,7 @@ class SqliteSubscribing(Subscribing):
         """Move a checkpoint, apply view changes, and set events aside or settle them; all of it or nothing."""
         told = list(checked_changes(changes))
         with self._writing() as connection, self._translated():
-            actual = _checkpoint(connection, name)
+            actual = self._checkpoint(connection, name)
             check_move(name, expected, actual, position, log.head(connection))
             if fence is not None and connection.execute(_HOLDS, (fence,)).fetchone() is None:
                 raise taken_over(name, actual)
@@ -115,40 +101,22 @@ class SqliteSubscribing(Subscribing):
             tables.apply(connection, told)
             connection.execute(_MOVE, (name, position))
 
-    def dead_letters(self, name: str, *, stream: str | None = None, after: int = 0) -> Iterator[DeadLetter]:
-        """Yield what a subscription has set aside, of one stream or of all, in the order of positions."""
-        self._readers.check_open()
-        return self._dead_letters(name, stream, after)
+    def _checkpoint(self, connection: sqlite3.Connection, name: str) -> int | None:
+        found = connection.execute(_CHECKPOINT, (name,)).fetchone()
+        if found is None:
+            return None
+        if not isinstance(found[0], int):
+            raise CorruptLog(f"the checkpoint of a subscription is damaged: {found[0]!r}")
+        return found[0]
 
-    def _dead_letters(self, name: str, stream: str | None, after: int) -> Iterator[DeadLetter]:
-        while True:
-            with self._reading() as connection:
-                page = (
-                    connection.execute(_LETTERS, (name, after, _PAGE))
-                    if stream is None
-                    else connection.execute(_OF_STREAM, (name, after, stream, _PAGE))
-                ).fetchall()
-            for values in page:
-                letter = DeadLetter(StoredEvent._make(values[:_FIELDS]), *values[_FIELDS:])
-                after = letter.event.position
-                yield letter
-            if len(page) < _PAGE:
-                return
+    def _letters(
+        self, connection: sqlite3.Connection, name: str, stream: str | None, after: int, limit: int
+    ) -> list[tuple[Any, ...]]:
+        if stream is None:
+            return connection.execute(_LETTERS, (name, after, limit)).fetchall()
+        return connection.execute(_OF_STREAM, (name, after, stream, limit)).fetchall()
 
-    def subscriptions(self) -> list[Progress]:
-        """Return how far every subscription is, by name."""
-        head = self.head()
-        with self._reading() as connection:
-            # A file that an older refold has written, opened for reading only, has no such table yet.
-            there = connection.execute(_IS_THERE).fetchone() is not None
-            found = connection.execute(_ALL).fetchall() if there else []
-        return [Progress(name, at, max(head - at, 0), letters) for name, at, letters in found]
-
-
-def _checkpoint(connection: sqlite3.Connection, name: str) -> int | None:
-    found = connection.execute(_CHECKPOINT, (name,)).fetchone()
-    if found is None:
-        return None
-    if not isinstance(found[0], int):
-        raise CorruptLog(f"the checkpoint of a subscription is damaged: {found[0]!r}")
-    return found[0]
+    def _checkpoints(self, connection: sqlite3.Connection) -> list[tuple[str, int, int]]:
+        # A file that an older refold has written, opened for reading only, has no such table yet.
+        there = connection.execute(_IS_THERE).fetchone() is not None
+        return connection.execute(_ALL).fetchall() if there else []

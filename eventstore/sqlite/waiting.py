@@ -8,14 +8,12 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
 
 _POLL_S: Final = 0.02
 """Seconds between two looks at the file, which cost some microseconds each."""
 _LOOK_AGAIN_S: Final = 1.0
 """Seconds after which is looked in any case: the file may have been replaced."""
-_DATA_VERSION: Final = "PRAGMA data_version"
 
 
 class Commits:
@@ -47,7 +45,7 @@ class Commits:
 
 def wait_until(
     reached: Callable[[], bool],
-    connection: sqlite3.Connection,
+    look: Callable[[], object],
     commits: Commits,
     *,
     timeout_s: float | None,
@@ -57,26 +55,19 @@ def wait_until(
 
     Args:
         reached: what is waited for.
-        connection: is used by nobody else meanwhile; it says whether others have changed the file.
+        look: returns something else after others have changed the file.
         commits: those of this store.
         timeout_s: how long to wait at most; None: for ever.
         stop: ends the wait soon after it is set.
     """
     until = time.monotonic() + (inf if timeout_s is None else timeout_s)
+    last, look_again_at = None, -inf
     while True:
-        seen, version = commits.count, _version(connection)
-        if reached():
-            return True
-        look_again_at = time.monotonic() + _LOOK_AGAIN_S
-        while (seen, version) == (commits.count, _version(connection)):
-            now = time.monotonic()
-            if now >= until or (stop is not None and stop.is_set()):
-                return False
-            if now >= look_again_at:
-                break
-            commits.wait(seen, min(until - now, _POLL_S))
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    found: int = connection.execute(_DATA_VERSION).fetchone()[0]
-    return found
+        found, now = (commits.count, look()), time.monotonic()
+        if found != last or now >= look_again_at:
+            if reached():
+                return True
+            last, look_again_at = found, now + _LOOK_AGAIN_S
+        if now >= until or (stop is not None and stop.is_set()):
+            return False
+        commits.wait(found[0], min(until - now, _POLL_S))

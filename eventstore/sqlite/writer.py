@@ -206,7 +206,7 @@ class Writer:
             finally:
                 self._processes.release()
 
-    def _begun(self) -> sqlite3.Connection:
+    def _begun(self, *, touch: bool = False) -> sqlite3.Connection:
         try:
             connection = self._current()
             if connection.in_transaction:  # an interrupt left it there
@@ -215,32 +215,32 @@ class Writer:
             if not self._sure:
                 connection.execute(_FOLD).fetchone()
             connection.execute("BEGIN IMMEDIATE")
-            if not self._sure:
+            if touch or not self._sure:
                 connection.execute(_TOUCH)
         except FOREIGN as error:
             self._roll_back(self._connection)
             raise translation(error, self._path, self._timeout_s) from error
         return connection
 
+    def is_sure(self) -> bool:
+        """Tell whether what can be read is on the disk: this connection has had a transaction."""
+        return self._sure
+
     def make_sure(self, key: str) -> None:
         """Let everything that can be read be on the disk, and nothing else come back, even after a power cut.
 
-        A process that ended in its commit leaves bytes in the write-ahead log that a later one may read and the disk
-        may not have; one whose commit failed leaves some that nobody reads until all connections are closed. So the
-        first transaction of a connection folds the one kind back, and overwrites the other.
-
-        Args:
-            key: what `OutcomeUnknown` names, should that be interrupted.
+        What a process that ended in its commit left in the write-ahead log a later one may read, and the disk not have:
+        the first transaction of a connection folds that back. What it left that nobody reads before all connections are
+        closed, as a failed commit does, is overwritten by whatever is written next: therefore this writes.
 
         Raises:
-            StoreError: it cannot be made sure now.
+            StoreError: it cannot be made sure now; an `OutcomeUnknown` names `key`.
         """
-        if not self._sure and self.owned() is None:
-            try:
-                with self.transaction():
-                    pass
-            except OutcomeUnknown as error:
-                raise OutcomeUnknown(key) from error
+        try:
+            with self._alone():
+                self._commit(self._begun(touch=True))
+        except OutcomeUnknown as error:
+            raise OutcomeUnknown(key) from error
 
     def _current(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -371,9 +371,9 @@ class Writer:
             try:
                 self._discard()
                 self._sure = False  # whoever opens the file anew reads what the write-ahead log holds by then
-                yield
             finally:
-                self._processes.release()
+                self._processes.release()  # other stores of this process on the same file leave as well
+            yield
 
     def forsake(self) -> Iterable[sqlite3.Connection]:
         """In a forked child: leave the lock to the parent, and return the connection, if there is one."""

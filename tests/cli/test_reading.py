@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from refold.adapters import Evonet
+from refold.engine import Money, RefundEngine
 from refold.engine.cli import rendering
 
 DISPUTED = [
@@ -25,7 +27,7 @@ DISPUTED = [
         (("--attention", "conflict"), 1),
         (("--limit", "3"), 3),
         (("--state", "success", "--gateway", "evonet", "--limit", "1"), 1),
-        (("--gateway", "nobody"), 0),
+        (("--payment", "nobody"), 0),
     ],
 )
 def test_list_filters_alike_for_people_and_programs(run, store, filters, expected):
@@ -34,6 +36,29 @@ def test_list_filters_alike_for_people_and_programs(run, store, filters, expecte
     told = run("list", *filters, "--db", store)
     assert told.out.splitlines()[-1] == ("1 refund" if expected == 1 else f"{expected} refunds")
     assert all(each["refund_id"] in told.out for each in listed.json)
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_a_gateway_that_nobody_knows_is_an_error_that_names_the_known_ones(run, store, form):
+    told = run("list", "--gateway", "evonets", *form, "--db", store)
+    assert (told.code, told.out) == (2, "")
+    assert "'evonets' is not configured; configured: evocloud, evonet, bbmsl, easylink" in told.err
+
+
+def test_a_known_gateway_may_have_no_refunds(run):
+    assert run("list", "--gateway", "bbmsl", "--json", "--db", "memory:").json == []
+
+
+def test_refunds_of_a_gateway_that_a_service_added_are_listed(run, tmp_path):
+    class Acme(Evonet):
+        name = "acme"
+
+    with RefundEngine.open(f"sqlite:///{tmp_path}/s.db", gateways=[Acme()]) as engine:
+        engine.request(gateway="acme", payment_id="p", refund_id="r-1", amount=Money(1, "HKD"))
+    listed = run("list", "--gateway", "acme", "--json", "--db", f"{tmp_path}/s.db")
+    assert [each["refund_id"] for each in listed.json] == ["r-1"]
+    none = run("list", "--gateway", "acme", "--state", "failed", "--json", "--db", f"{tmp_path}/s.db")
+    assert (none.code, none.json) == (0, [])
 
 
 def test_show_prints_the_same_object_as_list(run, store):
@@ -132,4 +157,4 @@ def test_a_long_list_for_programs_is_one_array_with_a_line_each(run, store):
 
 
 def test_a_list_of_nothing_is_an_empty_array(run, store):
-    assert run("list", "--gateway", "nobody", "--json", "--db", store).out == "[]\n"
+    assert run("list", "--payment", "nobody", "--json", "--db", store).out == "[]\n"

@@ -3,6 +3,7 @@
 import pytest
 
 from refold.engine import RefundEngine
+from refold.engine.cli import doctor
 
 
 @pytest.fixture
@@ -62,3 +63,47 @@ def test_where_nothing_is_set_aside_it_ends_with_0(followed):
         told = followed(*arguments, "--db", "s.db")
         assert (told.code, told.out) == (0, "0 events set aside\n")
     assert followed("subscriptions", "--db", "memory:").out == "0 subscriptions\n"
+
+
+# ---- doctor
+
+
+def test_doctor_tells_how_far_each_one_is_and_warns_of_what_is_set_aside(followed, monkeypatch):
+    monkeypatch.setattr(doctor.sqlite3, "sqlite_version", "3.51.3")
+    told = followed("doctor", "--json", "--db", "s.db")
+    found = {finding["what"]: finding for finding in told.json["findings"]}
+    ledger, mail = found["subscription ledger"], found["subscription mail"]
+    head = mail["numbers"]["head"]
+    assert (ledger["level"], mail["level"], told.code) == ("ok", "warning", 1)
+    assert ledger["says"] == f"checkpoint {head - 1} of {head}, lag 1, set aside 0"
+    assert mail["says"].startswith(
+        f"checkpoint {head} of {head}, lag 0, set aside 2; `refold subscriptions mail`"
+    )
+    assert ledger["numbers"] == {"checkpoint": head - 1, "head": head, "lag": 1, "dead_letters": 0}
+    assert mail["numbers"] == {"checkpoint": head, "head": head, "lag": 0, "dead_letters": 2}
+    assert "numbers" not in found["store"]
+    shown = followed("doctor", "--db", "s.db").out
+    assert f"subscription ledger: {ledger['says']}" in shown
+
+
+def test_doctor_has_nothing_against_one_that_is_behind(run, monkeypatch):
+    monkeypatch.setattr(doctor.sqlite3, "sqlite_version", "3.51.3")
+    options = (
+        "--payment",
+        "p",
+        "--amount",
+        "5.00",
+        "--gateway",
+        "evonet",
+        "--currency",
+        "HKD",
+        "--db",
+        "s.db",
+    )
+    with RefundEngine.open("sqlite:///s.db") as engine:
+        engine.deliver("ledger", print, once=True, start="beginning")
+    assert run("request", "r-1", *options).code == 0
+    told = run("doctor", "--json", "--db", "s.db")
+    found = {finding["what"]: finding.get("numbers") for finding in told.json["findings"]}
+    assert found["subscription ledger"]["lag"] > 0
+    assert (told.code, told.json["ok"]) == (0, True)

@@ -105,7 +105,7 @@ def test_what_a_sync_left_that_failed_is_safe_before_anybody_builds_on_it(outcom
 def test_a_store_that_builds_on_what_it_finds_is_caught(outcome, simulated, monkeypatch):
     begun = Writer._begun
 
-    def careless(self):
+    def careless(self, **_touch):
         self._sure = True
         return begun(self)
 

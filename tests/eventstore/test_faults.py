@@ -57,8 +57,8 @@ def test_a_lock_of_another_program_is_waited_for_and_then_reported(open_store, a
                 big_append(store)
             assert caught.value.timeout_s == 0.05
         assert state(store) == before
-        assert store.settle("k") is None
         connection.execute("ROLLBACK")
+    assert store.settle("k") is None
     assert big_append(store) == Appended(2, 5)
     assert big_append(store) == Appended(2, 5, duplicate=True)
 
@@ -246,10 +246,10 @@ def test_an_error_at_any_statement_stores_all_or_nothing_and_is_ours(open_store,
             assert isinstance(
                 error, OutcomeUnknown | StoreFull | StoreBusy | StoreReadOnly | StoreUnavailable | CorruptLog
             )
-            assert store.settle("k") is None
             assert state(store) == before
         if store._writer._connection is planted:
             store._writer._connection = planted.connection
+        assert store.settle("k") is None
     assert at > 6
     assert last
     assert store.settle("k") == Appended(2, 5)
@@ -301,6 +301,28 @@ def test_a_disk_that_is_full_at_the_commit_stores_nothing(store, append, code):
         append(store, key="k")
     assert store.settle("k") is None
     assert append(store, key="k") == Appended(1, 1)
+
+
+SETTLING = [
+    ("BEGIN", "SQLITE_BUSY", StoreBusy),
+    ("PRAGMA user_version", "SQLITE_FULL", StoreFull),
+    ("PRAGMA user_version", "SQLITE_READONLY", StoreReadOnly),
+    ("PRAGMA user_version", "SQLITE_IOERR_WRITE", StoreUnavailable),
+    ("COMMIT", "SQLITE_FULL", StoreFull),
+    ("COMMIT", "SQLITE_IOERR_FSYNC", OutcomeUnknown),
+]
+
+
+@pytest.mark.parametrize(("statement", "code", "error"), SETTLING, ids=str)
+def test_a_key_is_not_told_to_be_absent_where_nothing_can_be_written(store, append, statement, code, error):
+    append(store, key="there")
+    planted = plant(store, at=1, only=statement, code=code)
+    assert store.settle("there") == Appended(1, 1)
+    assert planted.count == 0  # what is there needs no write
+    with pytest.raises(error, match="settle key 'k'" if error is OutcomeUnknown else None):
+        store.settle("k")
+    assert planted.count == 1
+    assert store.settle("k") is None
 
 
 def test_a_store_that_cannot_be_opened_again_says_so_until_it_can(store, append, monkeypatch):

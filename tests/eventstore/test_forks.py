@@ -7,6 +7,9 @@ import subprocess
 import sys
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
@@ -14,6 +17,7 @@ from refold.engine.errors import StoreBusy, StoreUnavailable, WrongProcess
 from refold.engine.ports import Body, Column, Given, NewEvent, Upsert, View, Write
 from refold.eventstore import MemoryStore, SqliteStore
 from refold.eventstore.sqlite.lock import FileLock
+from refold.eventstore.sqlite.waiting import Commits
 
 # A test that forks while its threads run is what these are for.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -332,6 +336,14 @@ def append_one(path):
     store.close()
 
 
+def test_a_child_opens_what_several_stores_of_its_parent_have_open(open_store, path):
+    stores = [open_store(timeout_s=0.05) for _ in range(3)]
+    for number, store in enumerate(stores, 1):
+        append(store, number)
+    assert Child(lambda _: append(SqliteStore(path), 4)).ended() == "4"
+    assert [append(store, number) for number, store in enumerate(stores, 5)] == [5, 6, 7]
+
+
 def test_a_child_cannot_open_what_was_in_use_at_the_fork(held, path, tmp_path):
     def open_both(_):
         try:
@@ -345,6 +357,52 @@ def test_a_child_cannot_open_what_was_in_use_at_the_fork(held, path, tmp_path):
     end()
     assert store.head() == 1
     Child(lambda _: SqliteStore(path).close()).ended()
+
+
+WAITS = {
+    "wait_for": lambda store, stop: store.wait_for(9, stop=stop),
+    "a subscription": lambda store, stop: store.subscribe("s", clock=now, start="end").run(print, stop=stop),
+    "wait_for, reading only": lambda store, stop: store.wait_for(9, stop=stop),
+}
+
+
+def now():
+    return datetime.now(UTC)
+
+
+@pytest.mark.parametrize("kind", WAITS)
+def test_a_child_opens_what_is_only_waited_for_at_the_fork(open_store, path, kind, monkeypatch):
+    """Between two looks at the file, who waits has no connection."""
+    with closing(SqliteStore(path)) as made:
+        append(made, 1)
+    store, stop = open_store(read_only="only" in kind), threading.Event()
+    waits, wait = threading.Event(), Commits.wait
+
+    def watched(self, seen, timeout_s):
+        waits.set()
+        return wait(self, seen, timeout_s)
+
+    monkeypatch.setattr(Commits, "wait", watched)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(WAITS[kind], store, stop)
+        assert waits.wait(20)
+        child = Child(lambda _: append(SqliteStore(path), 2))
+        said = child.ended()
+        waits.clear()
+        assert waits.wait(20)  # and it goes on in the parent
+        assert not waiting.done()
+        stop.set()
+        waiting.result(20)
+    assert said == "2"
+
+
+def test_who_waits_learns_what_a_child_appended(open_store, path):
+    store = open_store()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(store.wait_for, 3, timeout_s=20)
+        for number in (1, 2, 3):
+            assert Child(lambda _, number=number: append(SqliteStore(path), number)).ended() == str(number)
+        assert waiting.result(30)
 
 
 ENDS_AS_USUAL = """

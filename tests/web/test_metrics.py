@@ -1,6 +1,7 @@
 """Metrics: what is counted, what is asked for, and that strangers make no labels."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -134,6 +135,54 @@ def test_a_store_that_fails_is_a_metric_and_no_error(app, engine, call, monkeypa
     shown = page(app, call)
     assert "refold_store_up 0.0" in shown
     assert "refold_log_position" not in shown
+
+
+SUBSCRIPTION = ("refold_subscription_checkpoint", "refold_subscription_lag_events")
+SUBSCRIPTION += ("refold_subscription_dead_letters",)
+
+
+def test_each_subscription_tells_how_far_it_is_and_what_it_has_set_aside(app, engine, ask, sample):
+    def fail(effect):
+        raise ValueError(effect.refund_id)
+
+    def told(name):
+        return [sample(metric, subscription=name) for metric in SUBSCRIPTION]
+
+    assert told("mail") == [None] * 3
+    engine.deliver("ledger", print, once=True, start="beginning")
+    head = engine.store.head()
+    assert told("ledger") == [head, 0, 0]
+    ask(engine, "r-2")
+    engine.deliver("mail", fail, once=True, start="beginning", attempts=1)
+    assert told("ledger") == [head, engine.store.head() - head, 0]
+    set_aside = len(list(engine.store.dead_letters("mail")))
+    assert told("mail") == [engine.store.head(), 0, set_aside]
+    assert set_aside > 0
+
+
+def test_a_store_that_cannot_tell_of_its_subscriptions_is_a_metric_and_no_error(
+    app, engine, call, monkeypatch
+):
+    def failing():
+        raise StoreBusy(5)
+
+    monkeypatch.setattr(engine.store, "subscriptions", failing)
+    shown = page(app, call)
+    assert "refold_store_up 0.0" in shown
+    assert "refold_subscription" not in shown
+
+
+def test_a_store_that_somebody_writes_to_tells_how_far_its_subscriptions_are(
+    open_engine, ask, tmp_path, sample, metrics
+):
+    engine = open_engine(f"sqlite:///{tmp_path}/refunds.db")
+    create_app(engine, metrics=metrics)
+    engine.deliver("ledger", print, once=True, start="beginning")
+    with engine.store.batch(), ThreadPoolExecutor(1) as elsewhere:
+        ask(engine)
+        assert elsewhere.submit(sample, "refold_store_up").result() == 1
+        assert elsewhere.submit(sample, SUBSCRIPTION[1], subscription="ledger").result() == 0
+    assert sample(SUBSCRIPTION[1], subscription="ledger") == engine.store.head()
 
 
 # ---- what is under way

@@ -160,6 +160,31 @@ def test_a_blank_key_is_wrong_use(monkeypatch, capsys):
     assert "the key is blank" in capsys.readouterr().err
 
 
+IMPORTED_WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None
+try:
+    import refold.engine.web
+except ModuleNotFoundError as error:
+    print(error.name, error)
+"""
+
+
+def imported_without(name):
+    command = [sys.executable, "-c", IMPORTED_WITHOUT, name]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+@pytest.mark.parametrize("missing", ["starlette", "prometheus_client"])
+def test_importing_it_without_the_extra_says_what_to_install(missing):
+    text = f"refold.engine.web needs `pip install 'refold[server]'`: {missing} is not installed"
+    assert imported_without(missing) == f"{missing} {text}\n"
+
+
+def test_what_else_cannot_be_imported_is_not_called_a_missing_extra():
+    assert imported_without("structlog").startswith("structlog import of structlog halted")
+
+
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn", "prometheus_client"])
 def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys, missing):
     for name in [name for name in sys.modules if name.startswith("refold.engine.web")]:

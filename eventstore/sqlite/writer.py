@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
-
-import structlog
 
 from ...engine.errors import OutcomeUnknown, RefoldError, StoreClosed, StoreError, StoreUnavailable
 from ...engine.ports import Appended
@@ -25,6 +22,7 @@ from .connection import (
     translated,
     translation,
 )
+from .folding import FOLD, WriteAheadLog
 from .lock import FileLock
 from .waiting import Commits
 
@@ -39,18 +37,11 @@ if TYPE_CHECKING:
 
     _Member: TypeAlias = Member[Request, Appended]
 
-_FOLD_AFTER: Final = 1_000
-"""Changed rows after which the write-ahead log is folded back into the file.
-
-They are few, so that the log is soon written over: a file that grows takes longer to reach the disk.
-"""
-_FOLD: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 _TOUCH: Final = "PRAGMA user_version = 0"
 """Writes the first page as it is."""
 _RELAXED: Final = SET_SYNCHRONOUS["relaxed"]
 _ATTACH: Final = "ATTACH ':memory:' AS ?"
 _DETACH: Final = "DETACH ?"
-_FOLD_AND_EMPTY: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
 class Writer:
@@ -68,17 +59,14 @@ class Writer:
         self.commits = Commits()
         self._path = path
         self._timeout_s = timeout_s
-        self._wait = f"PRAGMA busy_timeout = {round(1000 * timeout_s)}"
+        self._wal = WriteAheadLog(path, timeout_s=timeout_s)
         self._durability: Durability = durability
-        self._log = structlog.wrap_logger(logging.getLogger("refold.store"))
         self._turns: Turns[Request, Appended] = Turns(self._commit_together, timeout_s=timeout_s)
         self._processes = FileLock(path.with_name(path.name + "-lock"), timeout_s=timeout_s)
         self._owner: int | None = None
         self._process = Process()
         self._identity = Identity(path)
-        self._folded = 0
         self._sure = False
-        self._must_empty = False
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         try:
@@ -182,7 +170,7 @@ class Writer:
                 raise
             finally:
                 self._owner = None
-            self._commit(connection, fold=lasting)
+            self._commit(connection, lasting=lasting)
 
     @contextmanager
     def _without_waiting(self) -> Iterator[None]:
@@ -213,7 +201,7 @@ class Writer:
                 connection.execute("ROLLBACK")
             self._identity.check()
             if not self._sure:
-                connection.execute(_FOLD).fetchone()
+                connection.execute(FOLD).fetchone()
             connection.execute("BEGIN IMMEDIATE")
             if touch or not self._sure:
                 connection.execute(_TOUCH)
@@ -245,10 +233,10 @@ class Writer:
     def _current(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._opened(create=False)
-            self._folded = 0
+            self._wal.begin()
         return self._connection
 
-    def _commit(self, connection: sqlite3.Connection, *, fold: bool = True) -> None:
+    def _commit(self, connection: sqlite3.Connection, *, lasting: bool = True) -> None:
         try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -259,10 +247,10 @@ class Writer:
                 raise translation(error, self._path, self._timeout_s) from error
             self._sure = False
             raise OutcomeUnknown(None) from error
-        self._sure = True
+        self._sure = self._sure or lasting
         self.commits.tell()
-        if fold and (self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER):
-            self._fold(connection)
+        if lasting:
+            self._wal.committed(connection)
 
     def _roll_back(self, connection: sqlite3.Connection | None) -> None:
         if not self._process.is_here():
@@ -307,33 +295,13 @@ class Writer:
 
     def empty_log(self) -> None:
         """Inside a transaction: let no copy of what it deletes stay behind in the write-ahead log."""
-        self._must_empty = True
+        self._wal.must_empty()
 
     def fold(self) -> None:
         """Fold the write-ahead log back as far as readers allow; inside a transaction of this thread do nothing."""
         if self.owned() is None:
             with self._alone():
-                self._fold(self._current())
-
-    def _fold(self, connection: sqlite3.Connection, *, empty: bool = False) -> None:
-        """Fold; a failure is logged as `store.degraded`, because the events are safe in the write-ahead log."""
-        try:
-            self._folded = connection.total_changes
-            if not (empty or self._must_empty):
-                connection.execute(_FOLD).fetchone()
-                return
-            # A reader that keeps its snapshot is not waited for: the next fold tries again.
-            connection.execute("PRAGMA busy_timeout = 0")
-            try:
-                (busy, _, _) = connection.execute(_FOLD_AND_EMPTY).fetchone()
-                self._must_empty = self._must_empty and bool(busy)
-            finally:
-                connection.execute(self._wait)
-        except sqlite3.Error as error:
-            self._degraded(str(error))
-
-    def _degraded(self, error: str) -> None:
-        self._log.warning("store.degraded", file=str(self._path), error=error)
+                self._wal.fold(self._current())
 
     # ---- databases in memory
 
@@ -414,9 +382,9 @@ class Writer:
         try:
             self._processes.acquire()
             if self._connection is not None:
-                self._fold(self._connection, empty=True)
+                self._wal.fold(self._connection, empty=True)
         except StoreError as error:
-            self._degraded(str(error))
+            self._wal.degraded(str(error))
         finally:
             self._discard()
             self._processes.close()

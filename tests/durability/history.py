@@ -136,10 +136,17 @@ FOLDS = [step for step in SHORT if step.call.__name__ == "folded"]
 
 
 def tables(connection):
-    """Return each table of a file with all its rows, and what describes the tables."""
-    found = connection.execute("SELECT name, type, sql FROM sqlite_master ORDER BY name").fetchall()
+    """Return each table of a file with all its rows, and what describes the tables.
+
+    What a rebuild leaves that has not ended is nobody's: new tables without a name of their own, and its number.
+    """
+    found = connection.execute(
+        "SELECT name, type, sql FROM sqlite_master WHERE tbl_name NOT LIKE '%\\_\\_new' ESCAPE '\\' ORDER BY name"
+    ).fetchall()
     names = [name for name, kind, _ in found if kind == "table"]
     rows = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
+    if "views" in rows:
+        rows["views"] = [row for row in rows["views"] if row[0] != "__new"]
     return {"": found, **rows}
 
 

@@ -30,8 +30,8 @@ from refold.engine.errors import (
 from refold.engine.ports import Appended, Body, Column, Given, NewEvent, Upsert, View, Write
 from refold.eventstore import SqliteStore
 from refold.eventstore.sqlite import connection as connections
+from refold.eventstore.sqlite import folding
 from refold.eventstore.sqlite import log as logs
-from refold.eventstore.sqlite import writer as writers
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 SECRET = Body("a" * 64, b"SALT-OF-THE-BODY", "{}", b"CARDHOLDER NAME " * 1000)
@@ -669,7 +669,7 @@ def copied_alone(path, tmp_path):
 
 
 def test_many_appends_fold_the_write_ahead_log_back(path, tmp_path, store, append, monkeypatch):
-    monkeypatch.setattr(writers, "_FOLD_AFTER", 50)
+    monkeypatch.setattr(folding, "_FOLD_AFTER", 50)
     for _ in range(40):
         append(store)
     assert copied_alone(path, tmp_path) == 0
@@ -679,7 +679,7 @@ def test_many_appends_fold_the_write_ahead_log_back(path, tmp_path, store, appen
 
 
 def test_the_write_ahead_log_does_not_grow_without_end(path, store, append, monkeypatch):
-    monkeypatch.setattr(writers, "_FOLD_AFTER", 20)
+    monkeypatch.setattr(folding, "_FOLD_AFTER", 20)
     sizes = []
     for _ in range(5):
         for _ in range(40):
@@ -715,7 +715,7 @@ class Planted:
 
 @pytest.mark.parametrize("when", ["after many appends", "on request", "at close"])
 def test_a_checkpoint_that_fails_is_logged_and_loses_nothing(path, open_store, append, monkeypatch, when):
-    monkeypatch.setattr(writers, "_FOLD_AFTER", 1 if when == "after many appends" else 1000)
+    monkeypatch.setattr(folding, "_FOLD_AFTER", 1 if when == "after many appends" else 1000)
     store = open_store()
     store._writer._connection = Planted(store._writer._connection, "PRAGMA wal_checkpoint")
     with capture_logs() as logs:
@@ -771,7 +771,7 @@ def statements_of(store):
 
 
 def test_the_write_ahead_log_is_folded_back_once_in_so_many_rows(store, append, monkeypatch):
-    monkeypatch.setattr(writers, "_FOLD_AFTER", 10)
+    monkeypatch.setattr(folding, "_FOLD_AFTER", 10)
     seen = statements_of(store)
     for _ in range(40):
         append(store)

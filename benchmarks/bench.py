@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-from stores import growing, networked, reading, writing
+from stores import growing, networked, reading, subscribing, writing
 from stores.measuring import FULL, QUICK, Skipped
 from stores.place import Place
 from stores.table import print_table
@@ -44,6 +44,7 @@ ROWS: Mapping[str, MakeRow] = {
     "import_sqlite": writing.importing,
     "load_and_fold": reading.load_and_fold,
     "read_stream_sqlite": reading.read_stream,
+    "subscription_sqlite": subscribing.subscription,
     "append_at_1e5": growing.appending,
     "append_at_1e6": growing.appending,
     "read_stream_at_1e5": growing.reading_streams,

@@ -26,6 +26,8 @@ SELECT_ALL = (
     "SELECT position, stream, version, type, time, data, digest FROM events"
     " WHERE position > ? ORDER BY position"
 )
+SELECT_PAGE = SELECT_ALL + " LIMIT ?"
+CHECKPOINT = "INSERT OR REPLACE INTO subscriptions (name, checkpoint) VALUES (?, ?)"
 _TABLE = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'events'"
 _TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
 _INDEXES = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'events' AND sql IS NOT NULL"
@@ -78,6 +80,17 @@ class Raw:
     def all(self, after: int) -> Iterable[Any]:
         """Read the log above a position."""
         return self.connection.execute(SELECT_ALL, (after,))
+
+    def follow(self, name: str, chunk: int) -> int:
+        """Read all events, and commit how far that is after each chunk; return how many there were."""
+        execute = self.connection.execute
+        position = 0
+        while page := execute(SELECT_PAGE, (position, chunk)).fetchall():
+            position = page[-1][0]
+            execute("BEGIN IMMEDIATE")
+            execute(CHECKPOINT, (name, position))
+            execute("COMMIT")
+        return position
 
     def durability(self) -> str:
         """Read back how far a commit waits for the disk."""

@@ -1,175 +1,23 @@
-"""What PostgreSQL does for subscriptions: who waits is told by the server, and a poll stands behind it."""
+"""The checkpoints and dead letters of subscriptions on PostgreSQL."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
 import pytest
 
-from refold.engine.errors import CheckpointConflict, InvalidInput, OutcomeUnknown, StoreUnavailable
+from refold.engine.errors import CheckpointConflict, InvalidInput, OutcomeUnknown
 from refold.engine.ports import Column, DeadLetter, Delete, NewEvent, Progress, Upsert, View, Write
-from refold.eventstore.postgres import waiting
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 ONE = Write("refund-a", None, [NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")])
 WHEN = "2026-01-02T09:00:00.000000Z"
 LONG_S = 60
-LISTENERS = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted"
-COUNTED = f"SELECT count(*) FROM ({LISTENERS}) AS each"
-
-
-@pytest.fixture
-def no_poll(monkeypatch):
-    monkeypatch.setattr(waiting, "_POLL_S", 3600)
 
 
 @pytest.fixture
 def pool():
     with ThreadPoolExecutor(8) as threads:
         yield threads
-
-
-@pytest.fixture
-def begin_waiting(postgres_server, until, pool):
-    """Let threads wait, and return their futures when one of them listens for all."""
-
-    def begun(store, *positions, **options):
-        waits = [pool.submit(store.wait_for, each, timeout_s=LONG_S, **options) for each in positions]
-        until(lambda: postgres_server.ask(LISTENERS))
-        return waits
-
-    return begun
-
-
-@pytest.fixture
-def overheard(postgres_server):
-    """Listen to the channels of a schema on a connection that holds no lock; return what arrives of two."""
-
-    def listen(url, act):
-        with postgres_server.connect(url) as other:
-            (channel,) = other.execute(waiting._CHANNEL).fetchone()
-            other.execute(waiting._LISTEN.format(psycopg.sql.Identifier(channel)))
-            act()
-            other.execute("SELECT pg_notify('end', '')")
-            other.execute("LISTEN \"end\"; SELECT pg_notify('end', '')")
-            return [each.channel for each in other.notifies(timeout=LONG_S, stop_after=1)].count(channel)
-
-    return listen
-
-
-# ---- who waits
-
-
-@pytest.mark.usefixtures("no_poll")
-def test_all_threads_that_wait_share_one_connection_that_listens(
-    open_postgres, begin_waiting, postgres_server
-):
-    store, other = open_postgres(), open_postgres()
-    waits = begin_waiting(store, 1, 2, 3, 4, 5, 6)
-    for number, each in enumerate(waits, 1):
-        assert postgres_server.ask(COUNTED) <= (1,)
-        assert other.append(ONE).last == number
-        assert each.result(LONG_S)
-
-
-def test_nothing_listens_when_nobody_waits(open_postgres, begin_waiting, postgres_server):
-    store = open_postgres()
-    (wait,) = begin_waiting(store, 1)
-    store.append(ONE)
-    assert wait.result(LONG_S)
-    assert postgres_server.ask(COUNTED) == (0,)
-    with store._readers.one() as connection:
-        assert connection.execute("SELECT * FROM pg_listening_channels()").fetchall() == []
-
-
-@pytest.mark.usefixtures("no_poll")
-def test_who_waits_is_woken_though_the_server_ended_the_connection_that_listened(
-    open_postgres, begin_waiting, postgres_server, until
-):
-    store, other = open_postgres(), open_postgres()
-    waits = begin_waiting(store, 1, 2)
-    for number in (1, 2):
-        (pid,) = until(lambda: postgres_server.ask(LISTENERS))
-        postgres_server.ask("SELECT pg_terminate_backend(%s)", pid)
-        until(lambda pid=pid: postgres_server.ask(LISTENERS) not in {None, (pid,)})
-        other.append(ONE)
-        assert any(each.result(LONG_S) for each in waits[number - 1 : number])
-
-
-@pytest.mark.usefixtures("no_poll")
-def test_the_move_of_a_checkpoint_wakes_who_waits_for_it(open_postgres, begin_waiting):
-    store, other = open_postgres(), open_postgres()
-    store.append(ONE)
-    (wait,) = begin_waiting(store, 1, subscription="a")
-    other.advance("a", expected=None, position=0)
-    with other.batch():
-        other.advance("a", expected=0, position=1)
-    assert wait.result(LONG_S)
-
-
-@pytest.mark.usefixtures("no_poll")
-def test_a_batch_under_way_keeps_nobody_from_beginning_to_wait(open_postgres, begin_waiting):
-    store, other = open_postgres(), open_postgres()
-    with other.batch():
-        other.append(ONE)
-        other.advance("a", expected=None, position=1)
-        (wait,) = begin_waiting(store, 1, subscription="a")
-    assert wait.result(LONG_S)
-
-
-def test_an_event_that_nobody_was_told_of_is_found_all_the_same(
-    open_postgres, begin_waiting, postgres_server, postgres_url
-):
-    store = open_postgres()
-    with postgres_server.connect(postgres_url) as other:
-        other.execute("DROP TRIGGER tell_waiters ON head")
-    (wait,) = begin_waiting(store, 1)
-    store.append(ONE)
-    assert wait.result(LONG_S)
-
-
-def test_who_cannot_listen_looks_now_and_then(open_postgres, monkeypatch, pool):
-    monkeypatch.setattr(waiting, "_POLL_S", 0.01)
-    monkeypatch.setattr(waiting, "_SHARE", "SELECT no_such_function()")
-    store, looks = open_postgres(), threading.Semaphore(0)
-    head = store.head
-
-    def looked():
-        looks.release()
-        return head()
-
-    monkeypatch.setattr(store, "head", looked)
-    wait = pool.submit(store.wait_for, 1, timeout_s=LONG_S)
-    for _ in range(3):
-        assert looks.acquire(timeout=LONG_S)
-    store.append(ONE)
-    assert wait.result(LONG_S)
-
-
-def test_who_waits_is_told_that_the_server_is_gone(postgres_server, proxy, open_postgres, begin_waiting):
-    name = f"waits_{proxy.folder.name[-8:]}"
-    postgres_server.schema(name)
-    store = open_postgres(postgres_server.url(host=proxy.folder, search_path=name), timeout_s=0.2)
-    (wait,) = begin_waiting(store, 1)
-    proxy.close_door()
-    with pytest.raises(StoreUnavailable):
-        wait.result(LONG_S)
-
-
-def test_a_store_opened_for_reading_waits_too(open_postgres, begin_waiting):
-    store = open_postgres()
-    (wait,) = begin_waiting(open_postgres(read_only=True), 1)
-    store.append(ONE)
-    assert wait.result(LONG_S)
-
-
-def test_a_commit_tells_nobody_where_nobody_waits(open_postgres, overheard, begin_waiting, postgres_url):
-    store = open_postgres()
-    assert overheard(postgres_url, lambda: store.append(ONE)) == 0
-    (wait,) = begin_waiting(store, 3)
-    assert overheard(postgres_url, lambda: store.append(ONE)) == 1
-    store.append(ONE)
-    assert wait.result(LONG_S)
 
 
 # ---- the checkpoint

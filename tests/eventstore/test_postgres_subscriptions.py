@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from refold.engine.errors import CheckpointConflict, InvalidInput, OutcomeUnknown
+from refold.engine.errors import CheckpointConflict, CorruptLog, InvalidInput, OutcomeUnknown
 from refold.engine.ports import Column, DeadLetter, Delete, NewEvent, Progress, Upsert, View, Write
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
@@ -95,6 +95,35 @@ def test_a_move_that_is_a_conflict_leaves_a_batch_as_it_was(open_postgres):
         store.append(ONE)
     assert list(store.dead_letters("a")) == [letter]
     assert store.subscriptions() == [Progress("a", 1, 1, 1)]
+
+
+@pytest.mark.parametrize("value", ["5", True, 5.0], ids=repr)
+def test_a_value_that_the_server_would_convert_is_refused_with_the_move(open_postgres, value):
+    store = open_postgres(views=[TOTALS])
+    store.append(ONE)
+    with pytest.raises(InvalidInput):
+        store.advance("a", expected=None, position=1, changes=[Upsert(TOTALS, ("t", value))])
+    assert (store.checkpoint_of("a"), list(store.rows(TOTALS))) == (None, [])
+
+
+def test_of_several_events_set_aside_the_one_that_cannot_be_is_named(open_postgres):
+    store = open_postgres()
+    store.append(ONE)
+    store.append(ONE._replace(stream="refund-b"))
+    failed, waiting = store.read_all()
+    letters = [DeadLetter(failed, "ValueError", "", 1, WHEN), DeadLetter(waiting, "", "waits", 0, WHEN)]
+    with pytest.raises(CheckpointConflict, match="event 2"):
+        store.advance("a", expected=None, position=2, set_aside=letters)
+    assert (store.checkpoint_of("a"), list(store.dead_letters("a"))) == (None, [])
+
+
+def test_an_answer_of_the_server_that_means_nothing_is_no_move(open_postgres, postgres_server, postgres_url):
+    store = open_postgres()
+    with postgres_server.connect(postgres_url) as other:
+        (text,) = other.execute("SELECT pg_get_functiondef('advance_checkpoint'::regproc)").fetchone()
+        other.execute(text.replace("outcome := 0", "outcome := 9"))
+    with pytest.raises(CorruptLog, match="answered 9"):
+        store.advance("a", expected=None, position=0)
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,14 @@ def test_the_move_of_a_checkpoint_wakes_who_waits_for_it(open_postgres, begin_wa
 
 
 @pytest.mark.usefixtures("no_poll")
+def test_a_subscription_that_is_made_wakes_who_waits_for_it(open_postgres, begin_waiting):
+    store, other = open_postgres(), open_postgres()
+    (wait,) = begin_waiting(store, 0, subscription="a")
+    other.advance("a", expected=None, position=0)
+    assert wait.result(LONG_S)
+
+
+@pytest.mark.usefixtures("no_poll")
 def test_a_batch_under_way_keeps_nobody_from_beginning_to_wait(open_postgres, begin_waiting):
     store, other = open_postgres(), open_postgres()
     with other.batch():

@@ -5,7 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from refold.engine.errors import CheckpointConflict, CorruptLog, InvalidInput, OutcomeUnknown
+from refold.engine.errors import (
+    CheckpointConflict,
+    CorruptLog,
+    InvalidInput,
+    OutcomeUnknown,
+    StoreClosed,
+    WrongProcess,
+)
 from refold.engine.ports import Column, DeadLetter, Delete, NewEvent, Progress, Upsert, View, Write
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
@@ -130,11 +137,12 @@ def test_an_answer_of_the_server_that_means_nothing_is_no_move(open_postgres, po
     ("options", "error"),
     [
         ({"expected": 2**63}, CheckpointConflict),
+        ({"expected": 0.0}, CheckpointConflict),
         ({"expected": None, "position": 2**63}, InvalidInput),
         ({"expected": None, "fence": 2**63}, CheckpointConflict),
         ({"expected": None, "resolved": [2**63]}, CheckpointConflict),
     ],
-    ids=["expected", "position", "fence", "resolved"],
+    ids=["expected", "fraction", "position", "fence", "resolved"],
 )
 def test_a_number_that_the_server_cannot_hold_is_one_that_is_not_there(open_postgres, options, error):
     store = open_postgres()
@@ -152,6 +160,27 @@ def test_reading_dead_letters_keeps_no_connection(open_postgres):
     readers = [store.dead_letters("a") for _ in range(20)]  # more than there are connections
     for position in range(1, 41):
         assert {next(each).event.position for each in readers} == {position}
+
+
+def test_dead_letters_that_cannot_be_read_are_refused_before_the_first_is_asked_for(
+    open_postgres, monkeypatch
+):
+    store = open_postgres()
+    with monkeypatch.context() as forked:
+        forked.setattr(store, "_process", store._process + 1)
+        with pytest.raises(WrongProcess):
+            store.dead_letters("a")
+    store.close()
+    with pytest.raises(StoreClosed):
+        store.dead_letters("a")
+
+
+def test_a_checkpoint_that_moved_while_it_was_looked_at_lags_by_nothing(open_postgres, monkeypatch):
+    store = open_postgres()
+    store.append(ONE)
+    store.advance("a", expected=None, position=1)
+    monkeypatch.setattr(store, "head", lambda: 0)
+    assert store.subscriptions() == [Progress("a", 1, 0, 0)]
 
 
 def test_a_schema_of_an_older_refold_opened_for_reading_has_no_subscriptions(

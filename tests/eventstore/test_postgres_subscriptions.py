@@ -77,17 +77,36 @@ def test_a_move_whose_answer_is_cut_off_is_of_unknown_outcome(postgres_server, p
 
 def test_a_move_that_the_server_refused_has_changed_nothing_and_undoes_no_batch(open_postgres):
     store = open_postgres(views=[TOTALS])
-    store.append(ONE)
-    wrong = Upsert(TOTALS, ("t", 2**70))
+    store.append(ONE, changes=[Upsert(TOTALS, ("full", 2**63 - 1))])
+    too_much = Upsert(TOTALS, ("full", 1))
     with pytest.raises(InvalidInput):
-        store.advance("a", expected=None, position=1, changes=[wrong])
+        store.advance("a", expected=None, position=1, changes=[Upsert(TOTALS, ("t", 1)), too_much])
     with store.batch():
         store.append(ONE)
         with pytest.raises(InvalidInput):
-            store.advance("a", expected=None, position=1, changes=[Upsert(TOTALS, ("t", 1)), wrong])
+            store.advance("a", expected=None, position=1, changes=[Upsert(TOTALS, ("t", 1)), too_much])
         store.advance("a", expected=None, position=2, changes=[Upsert(TOTALS, ("u", 1))])
-    assert [row["id"] for row in store.rows(TOTALS)] == ["u"]
+    assert [row["id"] for row in store.rows(TOTALS)] == ["full", "u"]
     assert (store.checkpoint_of("a"), store.head()) == (2, 2)
+
+
+def test_the_dead_letters_of_another_subscription_are_none_of_its_own(open_postgres):
+    store = open_postgres()
+    store.append(ONE)
+    store.append(ONE)
+    first, second = (DeadLetter(event, "ValueError", "", 1, WHEN) for event in store.read_all())
+    for name in ("a", "b"):
+        store.advance(name, expected=None, position=1, set_aside=[first])
+    store.advance("a", expected=1, position=1, resolved=[1])
+    assert (list(store.dead_letters("a")), list(store.dead_letters("b"))) == ([], [first])
+    behind = second._replace(error="", reason="waits", attempts=0)
+    with pytest.raises(CheckpointConflict):
+        store.advance("a", expected=1, position=2, set_aside=[behind])
+    with pytest.raises(CheckpointConflict):
+        store.advance("a", expected=1, position=1, resolved=[1])
+    store.advance("b", expected=1, position=2, set_aside=[behind])
+    store.advance("a", expected=1, position=2, set_aside=[second])
+    assert (list(store.dead_letters("a")), list(store.dead_letters("b"))) == ([second], [first, behind])
 
 
 def test_a_move_that_is_a_conflict_leaves_a_batch_as_it_was(open_postgres):

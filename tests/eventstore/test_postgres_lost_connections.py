@@ -98,6 +98,20 @@ def test_a_batch_that_lost_its_connection_takes_nothing_more(through, proxy):
     assert through.head() == 0
 
 
+def test_a_batch_that_lost_its_connection_moves_no_checkpoint(through, proxy):
+    def go_on():
+        with through.batch():
+            proxy.cut = "unsent"
+            with pytest.raises(StoreUnavailable):
+                through.append(ONE)
+            with pytest.raises(StoreUnavailable, match="repeat all of it"):
+                through.advance("a", expected=None, position=0)
+
+    with pytest.raises(StoreUnavailable, match="repeat all of it"):
+        go_on()
+    assert through.checkpoint_of("a") is None
+
+
 def test_a_read_that_is_cut_off_is_unavailable_and_the_next_one_works(through, proxy):
     through.append(ONE)
     proxy.cut = 1

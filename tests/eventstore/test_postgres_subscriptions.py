@@ -30,7 +30,7 @@ def pool():
 # ---- the checkpoint
 
 
-def test_of_many_who_make_one_subscription_one_does(open_postgres):
+def test_of_many_who_make_one_subscription_one_does(open_postgres, background):
     stores = [open_postgres(timeout_s=30) for _ in range(4)]
     stores[0].append(ONE)
     together = threading.Barrier(8)
@@ -43,9 +43,8 @@ def test_of_many_who_make_one_subscription_one_does(open_postgres):
             return conflict.actual
         return "made"
 
-    with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(make, stores * 2))
-    assert sorted(found, key=str) == [1] * 7 + ["made"]
+    made = [background(make, store) for store in stores * 2]
+    assert sorted((each.result(LONG_S) for each in made), key=str) == [1] * 7 + ["made"]
 
 
 def test_a_lease_that_is_renewed_is_free_for_nobody_in_between(open_postgres, pool, postgres_server, until):

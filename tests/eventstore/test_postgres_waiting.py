@@ -2,7 +2,6 @@
 
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import contextmanager
 
 import psycopg
@@ -22,25 +21,6 @@ COUNTED = f"SELECT count(*) FROM ({LISTENERS}) AS each"
 @pytest.fixture
 def no_poll(monkeypatch):
     monkeypatch.setattr(waiting, "_POLL_S", FOR_EVER_S)
-
-
-@pytest.fixture
-def background():
-    """Call functions in threads; one that never returns fails its test, and holds up nothing else."""
-
-    def call(function, *arguments, **options):
-        future = Future()
-
-        def work():
-            try:
-                future.set_result(function(*arguments, **options))
-            except BaseException as error:  # noqa: BLE001 - whatever it is, the test is told
-                future.set_exception(error)
-
-        threading.Thread(target=work, daemon=True).start()
-        return future
-
-    return call
 
 
 @pytest.fixture

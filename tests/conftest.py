@@ -41,9 +41,12 @@ def wait_until(condition):
 
 
 class PostgresServer:
-    """A server of our own, in a new folder, that listens on a socket in it and nowhere else."""
+    """A server of our own, in a new folder, that listens on a socket in it and nowhere else.
 
-    def __init__(self):
+    `options` are more of them for initdb.
+    """
+
+    def __init__(self, *options):
         self.folder = Path(tempfile.mkdtemp(prefix="refold-pg-"))
         self.data = self.folder / "data"
         self.data.mkdir()
@@ -51,7 +54,9 @@ class PostgresServer:
         if self.user is not None:
             for folder in (self.folder, self.data):
                 os.chown(folder, self.user.pw_uid, self.user.pw_gid)
-        self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        self._run(
+            "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", *options
+        )
         self.process = None
         self.schemas = 0
         self.start()

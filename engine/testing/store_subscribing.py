@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 from unittest import SkipTest
 
@@ -213,15 +213,36 @@ class DeadLetters(_Following):
 class Waiting(_Following):
     """Waiting for the log, or for a subscription, to be somewhere."""
 
+    def waiting(
+        self, position: int, *, subscription: str | None = None, timeout_s: float, stop: Event | None = None
+    ) -> Callable[[], bool]:
+        """Begin to wait; return what gives the answer, and holds nothing up where there is none."""
+        wait_for = partial(
+            self.store.wait_for, position, subscription=subscription, timeout_s=timeout_s, stop=stop
+        )
+        if not self.concurrent_threads:
+            answer = wait_for()
+            return lambda: answer
+        future: Future[bool] = Future()
+
+        def wait() -> None:
+            try:
+                future.set_result(wait_for())
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the test is told
+                future.set_exception(error)
+
+        Thread(target=wait, daemon=True).start()
+        return partial(future.result, LONG_S)
+
     def test_waiting_tells_at_once_what_is_there(self) -> None:
         """Of the log, and of a subscription, which is nowhere before it is made."""
         self.appended("refund-a", "refund-b")
         self.store.advance("a", expected=None, position=1)
-        assert self.store.wait_for(2, timeout_s=0)
-        assert not self.store.wait_for(3, timeout_s=0)
-        assert self.store.wait_for(1, subscription="a", timeout_s=0)
-        assert not self.store.wait_for(2, subscription="a", timeout_s=0.01)
-        assert not self.store.wait_for(0, subscription="b", timeout_s=0)
+        assert self.waiting(2, timeout_s=0)()
+        assert not self.waiting(3, timeout_s=0)()
+        assert self.waiting(1, subscription="a", timeout_s=0)()
+        assert not self.waiting(2, subscription="a", timeout_s=0.01)()
+        assert not self.waiting(0, subscription="b", timeout_s=0)()
 
     def test_waiting_ends_with_what_another_thread_does(self) -> None:
         """An append, a batch, and the move of a checkpoint."""
@@ -237,25 +258,22 @@ class Waiting(_Following):
             (2, None, batched),
             (2, "a", partial(self.store.advance, "a", expected=None, position=2)),
         ]
-        with ThreadPoolExecutor(1) as pool:
-            for position, name, act in acts:
-                wait = partial(self.store.wait_for, position, subscription=name, timeout_s=LONG_S)
-                waiting = pool.submit(wait)
-                act()
-                assert waiting.result()
+        for position, name, act in acts:
+            answer = self.waiting(position, subscription=name, timeout_s=2 * LONG_S)
+            act()
+            assert answer()
 
     def test_waiting_ends_when_it_is_told_to_stop(self) -> None:
         """Before it begins, and while it lasts."""
         stop = Event()
         stop.set()
-        assert not self.store.wait_for(1, stop=stop, timeout_s=LONG_S)
+        assert not self.waiting(1, stop=stop, timeout_s=2 * LONG_S)()
         if not self.concurrent_threads:
             raise SkipTest("the store is for one thread at a time")
         stop = Event()
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(self.store.wait_for, 1, stop=stop, timeout_s=LONG_S)
-            stop.set()
-            assert not waiting.result(LONG_S / 2)
+        answer = self.waiting(1, stop=stop, timeout_s=2 * LONG_S)
+        stop.set()
+        assert not answer()
 
 
 class Subscriptions(_Following):

@@ -43,6 +43,7 @@ class Readers:
             max_size=_MOST,
             max_idle=_IDLE_S,
             timeout=timeout_s,
+            reconnect_timeout=timeout_s,  # it pauses between tries, and twice as long each time: nobody waits so long
             num_workers=1,
             configure=partial(prepare_reader, timeout_s=timeout_s),
             check=check_alive,

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import psycopg
+from psycopg import sql
 
-from ...engine.errors import SchemaTooNew, StoreUnavailable
+from ...engine.errors import SchemaTooNew, StoreReadOnly, StoreUnavailable
 from .ddl import MIGRATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...engine.ports import View
     from .connection import Connection
 
 _KNOWN: Final = len(MIGRATIONS)
@@ -24,11 +28,26 @@ _RECORD: Final = "INSERT INTO migrations (number) VALUES (%s)"
 _ALONE: Final = (
     "SELECT pg_advisory_xact_lock(x'7265666f6c64'::bigint # to_regnamespace(current_schema())::oid::bigint)"
 )
-_MAY_WRITE: Final = (
-    "SELECT has_table_privilege('events', 'SELECT, INSERT') AND has_table_privilege('head', 'SELECT')"
-    " AND has_table_privilege('head', 'UPDATE') AND has_table_privilege('keys', 'INSERT')"
-    " AND has_table_privilege('bodies', 'INSERT')"
+_WRITES: Final = {
+    "events": ("SELECT", "INSERT"),
+    "head": ("SELECT", "UPDATE"),
+    "keys": ("SELECT", "INSERT"),
+    "bodies": ("SELECT", "INSERT"),
+    "leases": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "subscriptions": ("SELECT", "INSERT", "UPDATE"),
+    "dead_letters": ("SELECT", "INSERT", "DELETE"),
+}
+"""What a role must be granted to write: all but the erasure of bodies, which may be another's."""
+_WRITES_VIEW: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+# A table that is not there yet is left out: the migration that makes it needs more than grants.
+_NOT_GRANTED: Final = (
+    "SELECT name, privilege, current_schema(), current_user"
+    " FROM unnest(%s::text[], %s::text[]) AS needed (name, privilege)"
+    " WHERE NOT has_table_privilege("
+    "to_regclass(quote_ident(current_schema()) || '.' || quote_ident(name))::oid, privilege)"
 )
+
+_GRANT: Final = sql.SQL("GRANT {} ON {} TO {}")
 
 
 def applied(connection: Connection) -> int:
@@ -74,9 +93,34 @@ def migrate(connection: Connection) -> None:
         raise _foreign(error.diag.message_primary or "a table") from error
 
 
-def may_write(connection: Connection) -> bool:
-    """Tell whether the role may append."""
-    return bool(connection.execute(_MAY_WRITE).fetchall()[0][0])
+def check_may_write(connection: Connection, where: str, views: Sequence[View]) -> None:
+    """Check that the role may write all that a store writes.
+
+    Raises:
+        StoreReadOnly: it may write none of the tables.
+        StoreUnavailable: it may write some of them; the grants that it lacks are named.
+    """
+    needed = _WRITES | {view.name: _WRITES_VIEW for view in views}
+    pairs = [(table, privilege) for table, privileges in needed.items() for privilege in privileges]
+    missing = connection.execute(_NOT_GRANTED, tuple(map(list, zip(*pairs, strict=True)))).fetchall()
+    if not missing:
+        return
+    lacks = {(table, privilege) for table, privilege, *_ in missing}
+    if all(pair in lacks for pair in pairs if pair[1] != "SELECT"):
+        raise StoreReadOnly(where)
+    *_, own_schema, role = missing[0]
+    grants = [
+        _GRANT.format(
+            sql.SQL(", ".join(privilege for privilege in privileges if (table, privilege) in lacks)),
+            sql.Identifier(own_schema, table),
+            sql.Identifier(role),
+        ).as_string(connection)
+        for table, privileges in needed.items()
+        if any((table, privilege) in lacks for privilege in privileges)
+    ]
+    raise StoreUnavailable(
+        f"{where}: the role {role} may write some tables of the store and not all; {'; '.join(grants)}"
+    )
 
 
 def _foreign(what: str) -> StoreUnavailable:

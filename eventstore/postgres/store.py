@@ -72,7 +72,7 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, Rebuilding):
 
         Raises:
             InvalidSetting: the URL is none.
-            StoreUnavailable: no such server, or no store there.
+            StoreUnavailable: no such server, no store there, or a role that lacks some grants.
             StoreReadOnly, UnsafeDurability, SchemaTooNew: as they say; nothing was changed.
         """
         check_setting(durability)
@@ -114,8 +114,8 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, Rebuilding):
             there = schema.applied(connection)
             if not there and not create:
                 raise self._none_there()
-            if there and not schema.may_write(connection):
-                raise StoreReadOnly(str(self._address))
+            if there:
+                schema.check_may_write(connection, str(self._address), self._views)
             if schema.is_current(connection) and not tables.stale(connection, self._views):
                 return False
         return self._prepared()

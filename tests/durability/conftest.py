@@ -31,8 +31,20 @@ def module(name):
     return loaded
 
 
+def script(name):
+    """Load a file beside this one once, by its own name, as the processes do that run it."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
 disks = module("simulated_disk")
 histories = module("history")
+
+checker, processes, workload = script("history_checker"), script("processes"), script("workload")
+places, runs = script("places"), script("runs")
 
 EMPTY = {"": []}
 FILE = "log.db"
@@ -270,3 +282,61 @@ def difference(found, states, done):
 @pytest.fixture(scope="module")
 def cuts(folder):
     return lambda seed: Cuts(folder, seed=seed)
+
+
+# ---- recorded histories -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sqlite_place(tmp_path_factory):
+    """Make places of SQLite stores, each of them new."""
+    return lambda: places.Sqlite(tmp_path_factory.mktemp("store") / "log.db")
+
+
+@pytest.fixture(scope="module")
+def postgres_place(postgres_server):
+    """Make places of PostgreSQL stores, each of them new."""
+    return lambda: places.Postgres(postgres_server)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Start runs of clients on a store, and end their processes."""
+    started = []
+
+    def start(place, **options):
+        started.append(runs.Run(place, tmp_path_factory.mktemp("records"), **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.crew.close()
+
+
+CLIENT_PROCESSES, CLIENT_THREADS, RECORDED_EVENTS = 4, 8, 200_000
+
+
+@pytest.fixture
+def see_one_log(run, report):
+    """Let processes of clients suffer mishaps, at even distances, and check all that they recorded."""
+
+    def see(place, *mishaps, **options):
+        random, at_work = Random("killed and stalled"), run(place, threads=CLIENT_THREADS, **options)
+        for number in range(CLIENT_PROCESSES):
+            at_work.start(RECORDED_EVENTS, timeout_s=0.2 if number == 0 else workload.PATIENT_S)
+        step = RECORDED_EVENTS / (len(mishaps) + 1)
+        for number, mishap in enumerate(mishaps, 1):
+            at_work.until(lambda position=number * step: at_work.head >= position)
+            at_work.suffer(mishap, random.choice(list(at_work.living)), RECORDED_EVENTS)
+        history = at_work.end()
+        assert checker.anomalies(history) == []
+        assert len(history.log) >= RECORDED_EVENTS
+        assert {attempt.outcome for attempt in history.attempts} == {"ok", "failed", "unknown"}
+        assert any(append.duplicate for attempt in history.attempts for append in attempt.appends)
+        assert {each.kind for each in history.reads} == {"head", "version", "count", "log", "stream"}
+        report(
+            f"{place.name}: {len(history.log)} events, {len(history.attempts)} attempts and"
+            f" {len(history.reads)} reads recorded, no anomaly"
+        )
+
+    return see

@@ -11,7 +11,7 @@ import processes
 class Sqlite:
     """A file."""
 
-    has_server = False
+    name, has_server = "SQLite", False
 
     def __init__(self, path):
         """Name the file; nothing is made."""
@@ -24,7 +24,7 @@ class Sqlite:
 class Postgres:
     """A new schema on a server of the tests' own."""
 
-    has_server = True
+    name, has_server = "PostgreSQL", True
 
     def __init__(self, server):
         """Make the schema."""

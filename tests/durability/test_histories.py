@@ -1,24 +1,18 @@
-"""Threads and processes append and read at once, are killed and stalled, and what they recorded has no anomaly."""
+"""Of each kind of anomaly that a history can have, the checker finds it, in tiny histories and in real ones."""
 
 import importlib.util
-import signal
 import sys
 import threading
-from contextlib import closing
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from random import Random
 
 import pytest
 
-from refold.engine.composition import open_store
 from refold.engine.errors import StoreUnavailable
 from refold.engine.ports import Appended, StoredEvent
 
 HERE = Path(__file__).parent
-EVENTS, EVENTS_WITH_SERVER = 200_000, 40_000
-PROCESSES, THREADS = 4, 8
 SMALL = 3_000
 """Events of the history that faults are planted into."""
 
@@ -166,131 +160,18 @@ def test_a_batch_is_one_unit():
     assert kinds(History([batch], [value("head", 2, 3, 3)], log_of(GOOD))) == {"torn"}
 
 
-# ---- a store at work --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def new_place(request, tmp_path_factory):
-    """Make places of stores, each of them new."""
-    if request.param == "sqlite":
-        return lambda: places.Sqlite(tmp_path_factory.mktemp("store") / "log.db")
-    server = request.getfixturevalue("postgres_server")
-    return lambda: places.Postgres(server)
-
-
-class Run:
-    """Clients at work on one store, and what they recorded."""
-
-    def __init__(self, place, folder, *, threads):
-        self.place, self.folder, self.threads = place, folder, threads
-        open_store(place.url).close()
-        self.crew = processes.Crew(HERE / "workload.py")
-        self.names, self.living, self.head, self.ended = [], {}, 0, 0
-
-    def start(self, target, **options):
-        """Start a process of clients that end when the log has `target` events."""
-        name = f"p{len(self.names)}"
-        self.names.append(name)
-        (self.folder / name).touch()  # it may be killed before it records anything
-        self.living[name] = self.crew.start(
-            "client",
-            url=self.place.url,
-            path=str(self.folder / name),
-            name=name,
-            threads=self.threads,
-            target=target,
-            **options,
-        )
-
-    def listen(self, wait_s):
-        """Take in what the clients tell; tell whether they told anything."""
-        lines = self.crew.told(wait_s)
-        for line in lines:
-            word, _, rest = line.partition(" ")
-            assert word != "error", rest
-            if word == "end":
-                self.ended += 1
-            else:
-                self.head = max(self.head, int(word))
-        return bool(lines)
-
-    def until(self, holds):
-        silent = 0
-        while not holds():
-            silent = 0 if self.listen(1) else silent + 1
-            assert silent < processes.LONGEST_WAIT_S, f"nobody tells anything at position {self.head}"
-
-    def kill(self, name, target):
-        """Kill a process in the middle of what it does, and start one that finishes it."""
-        assert self.crew.kill(self.living.pop(name)) == -signal.SIGKILL
-        self.start(target, heir_of=str(self.folder / name))
-
-    def stall(self, name):
-        """Stop a process until the others have gone on, or wait for it."""
-        with self.crew.stalled(self.living[name]):
-            before = self.head
-            while self.head < before + 2_000 and self.listen(0.3):
-                pass
-
-    def end(self):
-        """Wait for all clients, and return what they recorded and the log."""
-        self.until(lambda: self.ended == len(self.living))
-        self.place.forget_clients()
-        assert [self.crew.reap(pid) for pid in self.living.values()] == [0] * len(self.living)
-        records = [line for name in self.names for line in workload.recorded(self.folder / name)]
-        with closing(open_store(self.place.url)) as store:
-            return checker.history_of(records, store.read_all())
-
-
-@pytest.fixture(scope="module")
-def run(new_place, tmp_path_factory):
-    """Start runs, and end their processes."""
-    runs = []
-
-    def started(**options):
-        runs.append(Run(new_place(), tmp_path_factory.mktemp("records"), **options))
-        return runs[-1]
-
-    yield started
-    for each in runs:
-        each.crew.close()
-
-
-MISHAPS = ("stall", "kill", "stall", "kill", "kill", "stall")
-WITH_SERVER = ("stall", "kill", "crash", "stall", "cut", "kill", "quit", "kill", "stall")
-
-
-def test_clients_that_are_killed_and_stalled_see_one_log_that_only_grows(run):
-    random, at_work = Random("killed and stalled"), run(threads=THREADS)
-    has_server = at_work.place.has_server
-    target, mishaps = (EVENTS_WITH_SERVER, WITH_SERVER) if has_server else (EVENTS, MISHAPS)
-    for number in range(PROCESSES):
-        at_work.start(target, timeout_s=0.2 if number == 0 else workload.PATIENT_S)
-    step = target / (len(mishaps) + 1)
-    for number, mishap in enumerate(mishaps, 1):
-        at_work.until(lambda position=number * step: at_work.head >= position)
-        name = random.choice(list(at_work.living))
-        if mishap == "stall":
-            at_work.stall(name)
-        elif mishap == "kill":
-            at_work.kill(name, target)
-        else:
-            getattr(at_work.place, mishap)()
-    history = at_work.end()
-    assert checker.anomalies(history) == []
-    assert len(history.log) >= target
-    assert {attempt.outcome for attempt in history.attempts} == {"ok", "failed", "unknown"}
-    assert any(append.duplicate for attempt in history.attempts for append in attempt.appends)
-    assert {each.kind for each in history.reads} == {"head", "version", "count", "log", "stream"}
-
-
 # ---- faults that must be found ----------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def place(request):
+    return request.getfixturevalue(f"{request.param}_place")()
+
+
 @pytest.fixture(scope="module")
-def recorded(run):
+def recorded(run, place):
     """Give a history that was recorded from a real store and has no anomaly."""
-    at_work = run(threads=4)
+    at_work = run(place, threads=4)
     for _ in range(2):
         at_work.start(SMALL)
     history = at_work.end()

@@ -330,7 +330,7 @@ class Client:
 STREAMS = tuple(f"refund-{n}" for n in range(40))
 
 
-def client(tell, *, url, path, name, threads, target, timeout_s=PATIENT_S, heir_of=None):
+def client(tell, *, url, path, name, threads, target, most=40, timeout_s=PATIENT_S, heir_of=None):
     """Append and read in several threads until the log has `target` events, recording it all.
 
     The first thread follows the log; the others append, and read what is asked for in between. What is told is the
@@ -343,6 +343,7 @@ def client(tell, *, url, path, name, threads, target, timeout_s=PATIENT_S, heir_
         name: what the clients' names begin with.
         threads: how many.
         target: when to end.
+        most: how many events one write has at most.
         timeout_s: how long to wait for other writers; a short one makes appends fail.
         heir_of: the records of a process that was killed: what it had not finished is tried again first.
     """
@@ -357,7 +358,7 @@ def client(tell, *, url, path, name, threads, target, timeout_s=PATIENT_S, heir_
                     one.append(unit, appends)
                 follow(one, one.head() if heir_of else 0, target, over)
             else:
-                mix(one, target, over, tell)
+                mix(one, target, over, tell, most)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test is told
             over.set()
             tell(f"error {one.name}: {type(error).__name__}: {error}")
@@ -388,7 +389,7 @@ def follow(one, position, target, over):
     over.set()
 
 
-def mix(one, target, over, tell):
+def mix(one, target, over, tell, most):
     """Append until the target is reached; read now and then."""
     random, seen, last, number = Random(one.name), {}, None, 0
     while not over.is_set():
@@ -407,7 +408,7 @@ def mix(one, target, over, tell):
             elif chance < 0.45 and last is not None:
                 one.append(*last)
             else:
-                last = f"{one.name}.{number}", _unit(f"{one.name}.{number}", one, random)
+                last = f"{one.name}.{number}", _unit(f"{one.name}.{number}", one, random, most)
                 undo = random.random() < 0.03
                 position = one.append(*last, undo=undo)
                 last = None if undo else last
@@ -417,12 +418,12 @@ def mix(one, target, over, tell):
                         return
 
 
-def _unit(name, one, random):
+def _unit(name, one, random, most):
     """Plan one append or a batch of them, some with the version of a stream as it was a moment ago."""
     appends = []
     for part in range(random.choice([1, 1, 1, 3])):
         chosen = random.sample(STREAMS, random.choice([1, 1, 2, 3]))
-        writes = [(stream, None, random.randint(1, 40)) for stream in chosen]
+        writes = [(stream, None, random.randint(1, most)) for stream in chosen]
         if random.random() < 0.3 and not part:
             writes[0] = (chosen[0], one.version(chosen[0]), writes[0][2])
         appends.append((f"{name}.{part}", writes))

@@ -3,6 +3,7 @@ import socket
 import sqlite3
 import tempfile
 import threading
+from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -81,6 +82,25 @@ def open_postgres(postgres_url):
     yield opened
     for store in stores:
         store.close()
+
+
+@pytest.fixture
+def background():
+    """Call functions in threads; one that never returns fails its test, and holds up nothing else."""
+
+    def call(function, *arguments, **options):
+        future = Future()
+
+        def work():
+            try:
+                future.set_result(function(*arguments, **options))
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the test is told
+                future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
+
+    return call
 
 
 class Proxy:

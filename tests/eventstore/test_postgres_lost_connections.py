@@ -3,8 +3,10 @@
 import os
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
+from psycopg_pool.base import AttemptWithBackoff
 
 from refold.engine.errors import OutcomeUnknown, StoreBusy, StoreUnavailable
 from refold.engine.ports import Appended, NewEvent, Write
@@ -94,6 +96,20 @@ def test_a_batch_that_lost_its_connection_takes_nothing_more(through, proxy):
     with pytest.raises(StoreUnavailable, match="repeat all of it"):
         go_on()
     assert through.head() == 0
+
+
+def test_a_batch_that_lost_its_connection_moves_no_checkpoint(through, proxy):
+    def go_on():
+        with through.batch():
+            proxy.cut = "unsent"
+            with pytest.raises(StoreUnavailable):
+                through.append(ONE)
+            with pytest.raises(StoreUnavailable, match="repeat all of it"):
+                through.advance("a", expected=None, position=0)
+
+    with pytest.raises(StoreUnavailable, match="repeat all of it"):
+        go_on()
+    assert through.checkpoint_of("a") is None
 
 
 def test_a_read_that_is_cut_off_is_unavailable_and_the_next_one_works(through, proxy):
@@ -200,6 +216,23 @@ def test_a_server_that_is_not_there_is_unavailable(tmp_path):
         PostgresStore(
             f"postgresql://someone:hunter2@/db?host={tmp_path}/nowhere", timeout_s=0.1, read_only=True
         )
+
+
+def test_reads_go_on_soon_after_a_server_that_was_gone_is_back(
+    open_postgres, postgres_server, monkeypatch, until
+):
+    monkeypatch.setattr(AttemptWithBackoff, "INITIAL_DELAY", 3600)  # as after an outage of an hour
+    store = open_postgres(timeout_s=0.2)
+    postgres_server.stop()
+    with pytest.raises(StoreUnavailable):
+        store.head()
+    postgres_server.start()
+
+    def reads():
+        with suppress(StoreBusy):
+            return store.head() == 0
+
+    assert until(reads)
 
 
 def test_no_error_of_psycopg_leaks_from_a_store_whose_server_is_gone(postgres_server, proxy):

@@ -1,26 +1,24 @@
-"""What PostgreSQL does for subscriptions: who waits is told by the server, and a poll stands behind it."""
+"""The checkpoints and dead letters of subscriptions on PostgreSQL."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
 import pytest
 
-from refold.engine.errors import CheckpointConflict, InvalidInput, OutcomeUnknown, StoreUnavailable
+from refold.engine.errors import (
+    CheckpointConflict,
+    CorruptLog,
+    InvalidInput,
+    OutcomeUnknown,
+    StoreClosed,
+    WrongProcess,
+)
 from refold.engine.ports import Column, DeadLetter, Delete, NewEvent, Progress, Upsert, View, Write
-from refold.eventstore.postgres import waiting
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 ONE = Write("refund-a", None, [NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")])
 WHEN = "2026-01-02T09:00:00.000000Z"
 LONG_S = 60
-LISTENERS = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted"
-COUNTED = f"SELECT count(*) FROM ({LISTENERS}) AS each"
-
-
-@pytest.fixture
-def no_poll(monkeypatch):
-    monkeypatch.setattr(waiting, "_POLL_S", 3600)
 
 
 @pytest.fixture
@@ -29,153 +27,10 @@ def pool():
         yield threads
 
 
-@pytest.fixture
-def begin_waiting(postgres_server, until, pool):
-    """Let threads wait, and return their futures when one of them listens for all."""
-
-    def begun(store, *positions, **options):
-        waits = [pool.submit(store.wait_for, each, timeout_s=LONG_S, **options) for each in positions]
-        until(lambda: postgres_server.ask(LISTENERS))
-        return waits
-
-    return begun
-
-
-@pytest.fixture
-def overheard(postgres_server):
-    """Listen to the channels of a schema on a connection that holds no lock; return what arrives of two."""
-
-    def listen(url, act):
-        with postgres_server.connect(url) as other:
-            (channel,) = other.execute(waiting._CHANNEL).fetchone()
-            other.execute(waiting._LISTEN.format(psycopg.sql.Identifier(channel)))
-            act()
-            other.execute("SELECT pg_notify('end', '')")
-            other.execute("LISTEN \"end\"; SELECT pg_notify('end', '')")
-            return [each.channel for each in other.notifies(timeout=LONG_S, stop_after=1)].count(channel)
-
-    return listen
-
-
-# ---- who waits
-
-
-@pytest.mark.usefixtures("no_poll")
-def test_all_threads_that_wait_share_one_connection_that_listens(
-    open_postgres, begin_waiting, postgres_server
-):
-    store, other = open_postgres(), open_postgres()
-    waits = begin_waiting(store, 1, 2, 3, 4, 5, 6)
-    for number, each in enumerate(waits, 1):
-        assert postgres_server.ask(COUNTED) <= (1,)
-        assert other.append(ONE).last == number
-        assert each.result(LONG_S)
-
-
-def test_nothing_listens_when_nobody_waits(open_postgres, begin_waiting, postgres_server):
-    store = open_postgres()
-    (wait,) = begin_waiting(store, 1)
-    store.append(ONE)
-    assert wait.result(LONG_S)
-    assert postgres_server.ask(COUNTED) == (0,)
-    with store._readers.one() as connection:
-        assert connection.execute("SELECT * FROM pg_listening_channels()").fetchall() == []
-
-
-@pytest.mark.usefixtures("no_poll")
-def test_who_waits_is_woken_though_the_server_ended_the_connection_that_listened(
-    open_postgres, begin_waiting, postgres_server, until
-):
-    store, other = open_postgres(), open_postgres()
-    waits = begin_waiting(store, 1, 2)
-    for number in (1, 2):
-        (pid,) = until(lambda: postgres_server.ask(LISTENERS))
-        postgres_server.ask("SELECT pg_terminate_backend(%s)", pid)
-        until(lambda pid=pid: postgres_server.ask(LISTENERS) not in {None, (pid,)})
-        other.append(ONE)
-        assert any(each.result(LONG_S) for each in waits[number - 1 : number])
-
-
-@pytest.mark.usefixtures("no_poll")
-def test_the_move_of_a_checkpoint_wakes_who_waits_for_it(open_postgres, begin_waiting):
-    store, other = open_postgres(), open_postgres()
-    store.append(ONE)
-    (wait,) = begin_waiting(store, 1, subscription="a")
-    other.advance("a", expected=None, position=0)
-    with other.batch():
-        other.advance("a", expected=0, position=1)
-    assert wait.result(LONG_S)
-
-
-@pytest.mark.usefixtures("no_poll")
-def test_a_batch_under_way_keeps_nobody_from_beginning_to_wait(open_postgres, begin_waiting):
-    store, other = open_postgres(), open_postgres()
-    with other.batch():
-        other.append(ONE)
-        other.advance("a", expected=None, position=1)
-        (wait,) = begin_waiting(store, 1, subscription="a")
-    assert wait.result(LONG_S)
-
-
-def test_an_event_that_nobody_was_told_of_is_found_all_the_same(
-    open_postgres, begin_waiting, postgres_server, postgres_url
-):
-    store = open_postgres()
-    with postgres_server.connect(postgres_url) as other:
-        other.execute("DROP TRIGGER tell_waiters ON head")
-    (wait,) = begin_waiting(store, 1)
-    store.append(ONE)
-    assert wait.result(LONG_S)
-
-
-def test_who_cannot_listen_looks_now_and_then(open_postgres, monkeypatch, pool):
-    monkeypatch.setattr(waiting, "_POLL_S", 0.01)
-    monkeypatch.setattr(waiting, "_SHARE", "SELECT no_such_function()")
-    store, looks = open_postgres(), threading.Semaphore(0)
-    head = store.head
-
-    def looked():
-        looks.release()
-        return head()
-
-    monkeypatch.setattr(store, "head", looked)
-    wait = pool.submit(store.wait_for, 1, timeout_s=LONG_S)
-    for _ in range(3):
-        assert looks.acquire(timeout=LONG_S)
-    store.append(ONE)
-    assert wait.result(LONG_S)
-
-
-def test_who_waits_is_told_that_the_server_is_gone(postgres_server, proxy, open_postgres, begin_waiting):
-    name = f"waits_{proxy.folder.name[-8:]}"
-    postgres_server.schema(name)
-    store = open_postgres(postgres_server.url(host=proxy.folder, search_path=name), timeout_s=0.2)
-    (wait,) = begin_waiting(store, 1)
-    proxy.close_door()
-    with pytest.raises(StoreUnavailable):
-        wait.result(LONG_S)
-
-
-def test_a_store_opened_for_reading_waits_too(open_postgres, begin_waiting):
-    store = open_postgres()
-    (wait,) = begin_waiting(open_postgres(read_only=True), 1)
-    store.append(ONE)
-    assert wait.result(LONG_S)
-
-
-def test_a_commit_tells_nobody_where_nobody_waits(open_postgres, overheard, begin_waiting, postgres_url):
-    store = open_postgres()
-    assert overheard(postgres_url, lambda: store.append(ONE)) == 0
-    (wait,) = begin_waiting(store, 3)
-    assert overheard(postgres_url, lambda: store.append(ONE)) == 1
-    store.append(ONE)
-    assert wait.result(LONG_S)
-
-
 # ---- the checkpoint
 
 
-def test_of_many_who_make_one_subscription_one_does(open_postgres):
+def test_of_many_who_make_one_subscription_one_does(open_postgres, background):
     stores = [open_postgres(timeout_s=30) for _ in range(4)]
     stores[0].append(ONE)
     together = threading.Barrier(8)
@@ -188,9 +43,8 @@ def test_of_many_who_make_one_subscription_one_does(open_postgres):
             return conflict.actual
         return "made"
 
-    with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(make, stores * 2))
-    assert sorted(found, key=str) == [1] * 7 + ["made"]
+    made = [background(make, store) for store in stores * 2]
+    assert sorted((each.result(LONG_S) for each in made), key=str) == [1] * 7 + ["made"]
 
 
 def test_a_lease_that_is_renewed_is_free_for_nobody_in_between(open_postgres, pool, postgres_server, until):
@@ -222,17 +76,36 @@ def test_a_move_whose_answer_is_cut_off_is_of_unknown_outcome(postgres_server, p
 
 def test_a_move_that_the_server_refused_has_changed_nothing_and_undoes_no_batch(open_postgres):
     store = open_postgres(views=[TOTALS])
-    store.append(ONE)
-    wrong = Upsert(TOTALS, ("t", 2**70))
+    store.append(ONE, changes=[Upsert(TOTALS, ("full", 2**63 - 1))])
+    too_much = Upsert(TOTALS, ("full", 1))
     with pytest.raises(InvalidInput):
-        store.advance("a", expected=None, position=1, changes=[wrong])
+        store.advance("a", expected=None, position=1, changes=[Upsert(TOTALS, ("t", 1)), too_much])
     with store.batch():
         store.append(ONE)
         with pytest.raises(InvalidInput):
-            store.advance("a", expected=None, position=1, changes=[Upsert(TOTALS, ("t", 1)), wrong])
+            store.advance("a", expected=None, position=1, changes=[Upsert(TOTALS, ("t", 1)), too_much])
         store.advance("a", expected=None, position=2, changes=[Upsert(TOTALS, ("u", 1))])
-    assert [row["id"] for row in store.rows(TOTALS)] == ["u"]
+    assert [row["id"] for row in store.rows(TOTALS)] == ["full", "u"]
     assert (store.checkpoint_of("a"), store.head()) == (2, 2)
+
+
+def test_the_dead_letters_of_another_subscription_are_none_of_its_own(open_postgres):
+    store = open_postgres()
+    store.append(ONE)
+    store.append(ONE)
+    first, second = (DeadLetter(event, "ValueError", "", 1, WHEN) for event in store.read_all())
+    for name in ("a", "b"):
+        store.advance(name, expected=None, position=1, set_aside=[first])
+    store.advance("a", expected=1, position=1, resolved=[1])
+    assert (list(store.dead_letters("a")), list(store.dead_letters("b"))) == ([], [first])
+    behind = second._replace(error="", reason="waits", attempts=0)
+    with pytest.raises(CheckpointConflict):
+        store.advance("a", expected=1, position=2, set_aside=[behind])
+    with pytest.raises(CheckpointConflict):
+        store.advance("a", expected=1, position=1, resolved=[1])
+    store.advance("b", expected=1, position=2, set_aside=[behind])
+    store.advance("a", expected=1, position=2, set_aside=[second])
+    assert (list(store.dead_letters("a")), list(store.dead_letters("b"))) == ([second], [first, behind])
 
 
 def test_a_move_that_is_a_conflict_leaves_a_batch_as_it_was(open_postgres):
@@ -249,15 +122,45 @@ def test_a_move_that_is_a_conflict_leaves_a_batch_as_it_was(open_postgres):
     assert store.subscriptions() == [Progress("a", 1, 1, 1)]
 
 
+@pytest.mark.parametrize("value", ["5", True, 5.0], ids=repr)
+def test_a_value_that_the_server_would_convert_is_refused_with_the_move(open_postgres, value):
+    store = open_postgres(views=[TOTALS])
+    store.append(ONE)
+    with pytest.raises(InvalidInput):
+        store.advance("a", expected=None, position=1, changes=[Upsert(TOTALS, ("t", value))])
+    assert (store.checkpoint_of("a"), list(store.rows(TOTALS))) == (None, [])
+
+
+def test_of_several_events_set_aside_the_one_that_cannot_be_is_named(open_postgres):
+    store = open_postgres()
+    store.append(ONE)
+    store.append(ONE._replace(stream="refund-b"))
+    failed, waiting = store.read_all()
+    letters = [DeadLetter(failed, "ValueError", "", 1, WHEN), DeadLetter(waiting, "", "waits", 0, WHEN)]
+    with pytest.raises(CheckpointConflict, match="event 2"):
+        store.advance("a", expected=None, position=2, set_aside=letters)
+    assert (store.checkpoint_of("a"), list(store.dead_letters("a"))) == (None, [])
+
+
+def test_an_answer_of_the_server_that_means_nothing_is_no_move(open_postgres, postgres_server, postgres_url):
+    store = open_postgres()
+    with postgres_server.connect(postgres_url) as other:
+        (text,) = other.execute("SELECT pg_get_functiondef('advance_checkpoint'::regproc)").fetchone()
+        other.execute(text.replace("outcome := 0", "outcome := 9"))
+    with pytest.raises(CorruptLog, match="answered 9"):
+        store.advance("a", expected=None, position=0)
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
         ({"expected": 2**63}, CheckpointConflict),
+        ({"expected": 0.0}, CheckpointConflict),
         ({"expected": None, "position": 2**63}, InvalidInput),
         ({"expected": None, "fence": 2**63}, CheckpointConflict),
         ({"expected": None, "resolved": [2**63]}, CheckpointConflict),
     ],
-    ids=["expected", "position", "fence", "resolved"],
+    ids=["expected", "fraction", "position", "fence", "resolved"],
 )
 def test_a_number_that_the_server_cannot_hold_is_one_that_is_not_there(open_postgres, options, error):
     store = open_postgres()
@@ -275,6 +178,27 @@ def test_reading_dead_letters_keeps_no_connection(open_postgres):
     readers = [store.dead_letters("a") for _ in range(20)]  # more than there are connections
     for position in range(1, 41):
         assert {next(each).event.position for each in readers} == {position}
+
+
+def test_dead_letters_that_cannot_be_read_are_refused_before_the_first_is_asked_for(
+    open_postgres, monkeypatch
+):
+    store = open_postgres()
+    with monkeypatch.context() as forked:
+        forked.setattr(store, "_process", store._process + 1)
+        with pytest.raises(WrongProcess):
+            store.dead_letters("a")
+    store.close()
+    with pytest.raises(StoreClosed):
+        store.dead_letters("a")
+
+
+def test_a_checkpoint_that_moved_while_it_was_looked_at_lags_by_nothing(open_postgres, monkeypatch):
+    store = open_postgres()
+    store.append(ONE)
+    store.advance("a", expected=None, position=1)
+    monkeypatch.setattr(store, "head", lambda: 0)
+    assert store.subscriptions() == [Progress("a", 1, 0, 0)]
 
 
 def test_a_schema_of_an_older_refold_opened_for_reading_has_no_subscriptions(

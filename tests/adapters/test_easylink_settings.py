@@ -1,0 +1,147 @@
+"""The adapter `easylink`: settings that cannot be used, and what else may arrive."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refold.adapters.easylink import Easylink
+from refold.adapters.signing import SigningKey
+from refold.engine.domain.message import Channel, Message
+from refold.engine.errors import (
+    InvalidSetting,
+    InvalidSignature,
+    RefoldError,
+)
+
+SEEDS = Path(__file__).parents[1] / "seeds"
+PUBLISHED = json.loads((SEEDS / "easylink_signature.json").read_text())
+DEMO = SigningKey("demo", PUBLISHED["key"])
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def message(body, **fields):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Message(body=raw, received_at=fields.pop("received_at", NOW), **fields)
+
+
+def adapter(**settings):
+    return Easylink(**({"mch_no": "M1", "app_id": "A1", "keys": [DEMO]} | settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mch_no": "M 1"},
+        {"app_id": "\n"},
+        {"payment_reference": "orderId"},
+        {"keys": ["secret"]},
+        {"keys": [DEMO, DEMO]},
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused(settings):
+    with pytest.raises(InvalidSetting):
+        Easylink(**settings)
+
+
+@pytest.mark.parametrize("secret", ["", " ", "\n"])
+def test_a_blank_secret_is_refused(secret):
+    with pytest.raises(InvalidSetting):
+        Easylink(keys=[SigningKey("k", secret)])
+
+
+def test_repr_shows_no_secret():
+    assert DEMO.secret not in repr(adapter())
+    assert "demo" in repr(adapter())
+
+
+def test_the_secrets_are_listed_for_blanking():
+    assert adapter().secrets == (DEMO.secret,)
+
+
+def everything_read(gateway, arrived):
+    for read in (
+        gateway.read_request,
+        gateway.read_response,
+        gateway.read_poll,
+        gateway.read_webhook,
+        gateway.signed_at,
+    ):
+        yield lambda read=read: read(arrived)
+    for channel in Channel:
+        yield lambda channel=channel: gateway.verify(channel, arrived)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+names = st.sampled_from(
+    [
+        "code",
+        "data",
+        "msg",
+        "sign",
+        "state",
+        "mchRefundNo",
+        "payOrderId",
+        "refundAmount",
+        "currency",
+        "successTime",
+        "errMsg",
+        "reqTime",
+    ]
+)
+objects = st.dictionaries(names, json_values | st.dictionaries(names, json_values, max_size=6), max_size=8)
+bodies = (
+    st.binary(max_size=60)
+    | objects.map(lambda found: json.dumps(found).encode())
+    | objects.map(lambda found: urlencode(found).encode())
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(bodies, st.sampled_from([{}, {"content-type": "application/json"}]), st.none() | st.integers(-1, 700))
+def test_whatever_arrives_only_evidence_or_a_refold_error_comes_out(body, headers, status):
+    arrived = message(body, headers=headers, http_status=status)
+    for attempt in everything_read(adapter(), arrived):
+        with contextlib.suppress(RefoldError):
+            attempt()
+
+
+def test_nesting_beyond_every_limit_is_refused_not_crashed():
+    deep = b'{"a": ' * 900 + b"1" + b"}" * 900
+    for attempt in everything_read(
+        adapter(), message(deep[:-1] + b', "sign": "00000000000000000000000000000000"}')
+    ):
+        with contextlib.suppress(RefoldError):
+            attempt()
+
+
+def test_a_value_nested_as_deep_as_the_parser_allows_is_refused():
+    from refold.adapters.easylink_signing import _rendered
+
+    nested = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(InvalidSignature, match="nested too deeply"):
+        _rendered(nested)
+    while nested:  # undone by hand: dropping it at once could exhaust the stack
+        nested = nested[0]
+
+
+def test_reading_logs_needs_no_rsa_library():
+    code = "import sys; import refold.adapters.easylink; sys.exit('cryptography' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

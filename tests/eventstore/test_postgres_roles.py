@@ -1,0 +1,116 @@
+"""A role that may write some of the tables is told at once which grants it lacks."""
+
+import pytest
+
+from refold.engine.errors import StoreReadOnly, StoreUnavailable
+from refold.engine.ports import Column, DeadLetter, NewEvent, Upsert, View, Write
+
+TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
+ONE = Write("refund-a", None, [NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")])
+NEEDED = {
+    "events": "SELECT, INSERT",
+    "head": "SELECT, UPDATE",
+    "keys": "SELECT, INSERT",
+    "bodies": "SELECT, INSERT",
+    "leases": "SELECT, INSERT, UPDATE, DELETE",
+    "subscriptions": "SELECT, INSERT, UPDATE",
+    "dead_letters": "SELECT, INSERT, DELETE",
+    "totals": "SELECT, INSERT, UPDATE, DELETE",
+}
+ROLE = "app of the shop"
+
+
+@pytest.fixture
+def namespace(postgres_server, postgres_url, open_postgres):
+    """Give the name of a schema with a store in it."""
+    open_postgres(views=[TOTALS]).append(ONE)
+    with postgres_server.connect(postgres_url) as owner:
+        return owner.execute("SELECT current_schema()").fetchone()[0]
+
+
+@pytest.fixture
+def owner(postgres_server, postgres_url):
+    with postgres_server.connect(postgres_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def role_url(postgres_server, owner, namespace):
+    """Give the URL of a role that was granted all that a store needs, and nothing else."""
+    owner.execute(f'CREATE ROLE "{ROLE}" LOGIN')
+    owner.execute(f'GRANT USAGE ON SCHEMA {namespace} TO "{ROLE}"')
+    for table in ("migrations", "views"):
+        owner.execute(f'GRANT SELECT ON {table} TO "{ROLE}"')
+    for table, privileges in NEEDED.items():
+        owner.execute(f'GRANT {privileges} ON {table} TO "{ROLE}"')
+    yield postgres_server.url(user=ROLE.replace(" ", "%20"), search_path=namespace)
+    owner.execute(f'DROP OWNED BY "{ROLE}"')
+    owner.execute(f'DROP ROLE "{ROLE}"')
+
+
+def test_a_role_with_these_grants_writes_all_that_a_store_writes(open_postgres, role_url):
+    store = open_postgres(role_url, views=[TOTALS])
+    store.append(ONE, key="k", changes=[Upsert(TOTALS, ("t", 1))])
+    token = store.claim("lease", holder="me", now="2026-01", until="2026-02")
+    (first, second) = store.read_all()
+    letters = [
+        DeadLetter(event, "ValueError", "", 1, "2026-01-02T09:00:00.000000Z") for event in (first, second)
+    ]
+    store.advance("a", expected=None, position=2, set_aside=letters, fence=token)
+    store.advance("a", expected=2, position=2, resolved=[1])
+    store.release(token)
+    with store.batch():
+        store.append(ONE)
+    assert (store.head(), len(list(store.dead_letters("a")))) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "privilege"),
+    [(table, privilege) for table, privileges in NEEDED.items() for privilege in privileges.split(", ")],
+)
+def test_a_grant_that_a_role_lacks_is_named_when_the_store_is_opened(
+    open_postgres, owner, role_url, namespace, table, privilege
+):
+    owner.execute(f'REVOKE {privilege} ON {table} FROM "{ROLE}"')
+    with pytest.raises(StoreUnavailable) as told:
+        open_postgres(role_url, views=[TOTALS])
+    assert str(told.value).endswith(
+        f"the role {ROLE} may write some tables of the store and not all;"
+        f' GRANT {privilege} ON "{namespace}"."{table}" TO "{ROLE}"'
+    )
+    owner.execute(str(told.value).rpartition("; ")[2])
+    assert open_postgres(role_url, views=[TOTALS]).append(ONE).last == 2
+
+
+def test_all_grants_that_a_role_lacks_are_named(open_postgres, owner, role_url):
+    owner.execute(f'REVOKE ALL ON subscriptions, dead_letters FROM "{ROLE}"')
+    with pytest.raises(StoreUnavailable) as told:
+        open_postgres(role_url, views=[TOTALS])
+    grants = [each for each in str(told.value).split("; ") if each.startswith("GRANT ")]
+    assert [each.split(" ON ")[0] for each in grants] == [
+        f"GRANT {NEEDED['subscriptions']}",
+        f"GRANT {NEEDED['dead_letters']}",
+    ]
+    for grant in grants:
+        owner.execute(grant)
+    open_postgres(role_url, views=[TOTALS]).advance("a", expected=None, position=1)
+
+
+def test_a_role_that_may_write_nothing_is_read_only(open_postgres, owner, role_url):
+    for table in NEEDED:
+        owner.execute(f'REVOKE INSERT, UPDATE, DELETE ON {table} FROM "{ROLE}"')
+    with pytest.raises(StoreReadOnly):
+        open_postgres(role_url, views=[TOTALS])
+    assert open_postgres(role_url, views=[TOTALS], read_only=True).head() == 1
+
+
+def test_the_erasure_of_bodies_may_be_another_roles(open_postgres, role_url):
+    store = open_postgres(role_url, views=[TOTALS])
+    with pytest.raises(StoreReadOnly):
+        store.erase_body("0")
+
+
+def test_a_table_that_a_migration_will_make_is_no_grant_that_is_lacking(open_postgres, owner, namespace):
+    owner.execute("DROP TABLE subscriptions; DROP TABLE dead_letters; DROP FUNCTION advance_checkpoint")
+    owner.execute("DROP FUNCTION tell_waiters CASCADE; DELETE FROM migrations WHERE number = 3")
+    open_postgres().advance("a", expected=None, position=1)

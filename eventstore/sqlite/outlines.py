@@ -153,12 +153,16 @@ class _Outlining:
     # ---- the part's table
 
     def _outlined(self) -> _Sql:
-        """Return the statement that makes the table; it takes begin, end and position after its own values."""
+        """Return the statement that makes the table; it takes begin, end and position after its own values.
+
+        A stream's events are read in the index alone, and the few whose data counts are found by their positions.
+        """
         fields = [_Sql(f"{sql.text} AS {name}", sql.bound) for name, sql in self._columns()]
         known = self._known()
         columns = _listed(
             [
-                _Sql("each.stream, each.events, each.rank, each.latest_at, opening.time AS opened_at"),
+                _Sql("each.stream, each.events, each.rank, each.latest_at"),
+                *([_Sql("opening.time AS opened_at")] if self._outline.opening is not None else []),
                 *fields,
                 _Sql(f"{known.text} AS known", known.bound),
             ]
@@ -173,19 +177,17 @@ class _Outlining:
                 ),
                 *([_Sql("sum(type = ?) AS often", (self._outline.once,))] if self._outline.once else []),
                 *(
-                    _Sql(f"min(CASE WHEN type IN ({_marks(types)}) THEN version END) AS {name}_at", types)
+                    _Sql(f"min(CASE WHEN {_is_one_of(types)} THEN position END) AS {name}_at", types)
                     for types, name in self._types.items()
                 ),
+                *([_Sql("min(position) AS opening_at")] if self._outline.opening is not None else []),
             ]
         )
-        joins = "".join(
-            f" LEFT JOIN events AS {name} ON {name}.stream = each.stream AND {name}.version = each.{name}_at"
-            for name in self._types.values()
-        )
+        joined = [*self._types.values(), *(["opening"] if self._outline.opening is not None else [])]
+        joins = "".join(f" LEFT JOIN events AS {name} ON {name}.position = each.{name}_at" for name in joined)
         return _Sql(
             f"CREATE TABLE {PART}.outlined AS SELECT {columns.text} FROM (SELECT {inner.text} FROM events"  # noqa: S608 - made of constants
-            " WHERE stream >= ? AND stream < ? AND position <= ? GROUP BY stream) AS each"
-            f" LEFT JOIN events AS opening ON opening.stream = each.stream AND opening.version = 1{joins}",
+            f" WHERE stream >= ? AND stream < ? AND position <= ? GROUP BY stream) AS each{joins}",
             columns.bound + inner.bound,
         )
 
@@ -210,13 +212,14 @@ class _Outlining:
         return self._types.setdefault(types, f"first_{len(self._types)}")
 
     def _known(self) -> _Sql:
-        conditions = [
-            _Sql(f"each.rank < {_UNKNOWN} AND each.events = each.last AND opening.time IS NOT NULL")
-        ]
+        conditions = [_Sql(f"each.rank < {_UNKNOWN} AND each.events = each.last")]
         if self._outline.opening is not None:
             type_, start = self._outline.opening
             conditions.append(
-                _Sql("opening.type = ? AND substr(opening.data, 1, ?) = ?", (type_, len(start), start))
+                _Sql(
+                    "opening.version = 1 AND opening.type = ? AND substr(opening.data, 1, ?) = ?",
+                    (type_, len(start), start),
+                )
             )
         if self._outline.apart is not None:  # its name is enough, and faster to find than its value
             field, types = self._outline.apart
@@ -251,6 +254,11 @@ def _listed(columns: list[_Sql]) -> _Sql:
 
 def _marks(values: tuple[str, ...]) -> str:
     return ", ".join("?" * len(values))
+
+
+def _is_one_of(types: tuple[str, ...]) -> str:
+    """Return the condition; a list after IN would become a table to look into for each event."""
+    return " OR ".join(["type = ?"] * len(types))
 
 
 def _numbers(ranks: tuple[int, ...]) -> str:

@@ -96,6 +96,8 @@ def storable(name: str, text: str) -> None:
     """Raise `InvalidText` for a text that not every store can keep."""
     if "\0" in text:
         raise InvalidText(name, "it holds a NUL character")
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError:

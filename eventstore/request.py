@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from ..engine.errors import InvalidInput
 from ..engine.ports import Delete
@@ -68,8 +68,8 @@ def check_change(change: Change) -> None:
     Raises:
         InvalidInput: a value that its view's column cannot hold.
     """
-    view, values = change
-    cells = _cells(view, key_only=isinstance(change, Delete))
+    view, values = change[0], change[1]
+    cells = _of_key(view) if isinstance(change, Delete) else _of_row(view)
     if len(values) != len(cells):
         raise InvalidInput(f"a change of view {view.name} has {len(values)} values; {len(cells)} are needed")
     for value, (name, kind, may_lack) in zip(values, cells, strict=True):
@@ -78,16 +78,24 @@ def check_change(change: Change) -> None:
         if not isinstance(value, kind) or isinstance(value, bool):
             raise InvalidInput(f"{name} takes {kind.__name__}, not {type(value).__name__}")
         if isinstance(value, str):
-            storable(name, value)
+            if (
+                not value.isascii() or "\0" in value
+            ):  # most are plain, and a call for each takes longer than a look
+                storable(name, value)
         elif not -LARGEST - 1 <= value <= LARGEST:
             raise InvalidInput(f"{name} is out of range: {value} does not fit 64 bits")
 
 
+_Cell: TypeAlias = tuple[str, type[str | int], bool]
+"""The name and kind of a value of a change, and whether it may be None."""
+
+
 @cache
-def _cells(view: View, *, key_only: bool) -> list[tuple[str, type[str | int], bool]]:
-    """Return the name and kind of each value of a change, and whether it may be None."""
-    by_name = {column.name: column for column in view.columns}
-    return [
-        (f"{view.name}.{name}", by_name[name].kind, name not in view.key)
-        for name in (view.key if key_only else view.names())
-    ]
+def _of_row(view: View) -> list[_Cell]:
+    return [(f"{view.name}.{name}", kind, name not in view.key) for name, kind, _ in view.columns]
+
+
+@cache
+def _of_key(view: View) -> list[_Cell]:
+    by_name = {column.name: column.kind for column in view.columns}
+    return [(f"{view.name}.{name}", by_name[name], False) for name in view.key]

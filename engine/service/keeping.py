@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, quote_plus
 
@@ -21,13 +22,19 @@ if TYPE_CHECKING:
     from ..ports import Entropy
 
 _SALT_BYTES: Final = 16
-_KEPT_HEADERS: Final = frozenset(
-    {"authorization", "content-type", "date", "datetime", "idempotency-key", "keyid", "msgid"}
-    | {"retry-after", "signtype"}
+_KEPT_HEADERS: Final[tuple[str, ...]] = (
+    "authorization",
+    "content-type",
+    "date",
+    "datetime",
+    "idempotency-key",
+    "keyid",
+    "msgid",
+    "retry-after",
+    "signtype",
 )
-"""Headers worth keeping as evidence; all others (cookies, forwarding, tracing) are dropped."""
+"""Headers worth keeping as evidence, sorted; all others (cookies, forwarding, tracing) are dropped."""
 _SIGNATURE: Final = re.compile(r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128}", re.ASCII)
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=True, sort_keys=True)
 _KEY_BASED: Final = "key-based"
 _MASK: Final = "****"
 
@@ -44,7 +51,7 @@ class Keeper:
     def keep(self, message: Message) -> tuple[Body, MessageRef]:
         """Return the body to store and the reference the event carries; its size is that of the original bytes."""
         content = mask_cards(self._blanked(message.body))
-        headers = _ENCODER.encode(self._headers(message))
+        headers = _as_json(self._headers(message))
         salt = self._entropy(_SALT_BYTES)
         digest = body_digest(salt, headers, content)
         reference = MessageRef(digest=digest, size=len(message.body), masked=content != message.body)
@@ -76,11 +83,20 @@ class Keeper:
 
     def _headers(self, message: Message) -> dict[str, str]:
         named = {name.lower(): value for name, value in message.headers.items()}
-        kept = {name: value for name, value in named.items() if name in _KEPT_HEADERS}
+        kept = {name: named[name] for name in _KEPT_HEADERS if name in named}
+        signed = "authorization" not in kept or _is_signature(kept)
         kept = dict(zip(kept, self.texts(*kept.values()), strict=True))
-        if "authorization" in kept and not _is_signature(named):
+        if not signed:
             kept["authorization"] = _MASK
         return kept
+
+
+def _as_json(headers: dict[str, str]) -> str:
+    """Return headers we keep as a JSON object: their names, which are sorted and plain, and any text as their values.
+
+    What `json.dumps` returns, which makes itself ready for everything first.
+    """
+    return "{" + ", ".join([f'"{name}": {quoted(value)}' for name, value in headers.items()]) + "}"
 
 
 def _is_signature(headers: dict[str, str]) -> bool:

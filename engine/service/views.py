@@ -196,11 +196,31 @@ def payment_view_of_row(row: Row) -> PaymentView:
 # ---- changes ----------------------------------------------------------------------------------------------------
 
 
+_NOTHING: Final[frozenset[str]] = frozenset()
+_LASTING: Final = frozenset({"gateway", "amount_minor", "currency", "requested_at", "sort_key"})
+"""What the first event of a refund says for good."""
+_UNCHANGED: Final = {
+    (paid, numbered): _LASTING
+    | ({"payment_id"} if paid else set())
+    | ({"gateway_refund_id"} if numbered else set())
+    for paid in (False, True)
+    for numbered in (False, True)
+}
+"""Columns that stay, where the payment was known before or is not yet, and where the gateway's number was or is not."""
+
+
 def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
     """Return what the events between two folds of one refund change."""
-    requested_at = time_text(after.requested_at)
+    requested_at, updated_at = time_text(after.requested_at), time_text(after.updated_at)
     sort_key = f"{requested_at} {after.refund_id}"
     state, reasons, taken = after.state, after.attention, _taken(after)
+    unchanged = (
+        _NOTHING
+        if before is None
+        else _UNCHANGED[
+            before.payment_id == after.payment_id, before.gateway_refund_id == after.gateway_refund_id
+        ]
+    )
     changes: list[Change] = [
         Upsert(
             REFUNDS,
@@ -216,9 +236,10 @@ def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
                 after.gateway_refund_id,
                 after.version,
                 requested_at,
-                time_text(after.updated_at),
+                updated_at,
                 sort_key,
             ),
+            unchanged,
         )
     ]
     known = before.attention if before is not None else frozenset()

@@ -176,12 +176,17 @@ class Chance(Random):
     def change(self):
         made = {
             "bad": lambda: self.choice(BAD_CHANGES),
-            "total": lambda: Upsert(TOTALS, (self.id(), self.word(), self.amount(), self.amount())),
-            "pair": lambda: Upsert(PAIRS, (self.id(), self.choice(RIGHTS), self.word())),
+            "total": lambda: self.upsert(TOTALS, self.id(), self.word(), self.amount(), self.amount()),
+            "pair": lambda: self.upsert(PAIRS, self.id(), self.choice(RIGHTS), self.word()),
             "no total": lambda: Delete(TOTALS, (self.id(),)),
             "no pair": lambda: Delete(PAIRS, (self.id(), self.choice(RIGHTS))),
         }
         return made[self.choices(list(made), [1, 30, 15, 6, 6])[0]]()
+
+    def upsert(self, view, *values):
+        """Return an upsert; half of them say of some columns, right or wrong, that they have these values already."""
+        names = view.names()
+        return Upsert(view, values, frozenset(self.sample(names, self.choice([0, 0, 1, 2, len(names)]))))
 
     def id(self):
         return self.mostly(IDS, BAD_TEXTS, 0.01)

@@ -78,7 +78,10 @@ def validate(writes: Sequence[Write], key: str | None, content: str | None) -> N
         for type_, time, data in events:
             if not (_is_type(type_) and _HEADER_FIELD.fullmatch(time)):
                 raise InvalidIdentifier("event type or time", f"{type_} {time}")
-            storable("event data", data)
+            if (
+                not data.isascii() or "\0" in data
+            ):  # most is plain, and a call for each takes longer than a look
+                storable("event data", data)
             empty = False
     if empty:
         raise InvalidInput("an append needs at least one event")

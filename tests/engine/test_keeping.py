@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refold.engine import Message
+from refold.engine.domain.masking import mask_cards
 from refold.engine.service.keeping import Keeper
 
 PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=300)
@@ -67,3 +68,17 @@ def test_the_headers_are_kept_as_sorted_json():
 def test_any_header_reads_as_json(value):
     body, _ = KEEPER.keep(Message(body=b"", received_at=NOW, headers={"Date": value}))
     assert body.headers == json.dumps({"date": KEEPER.text(value)})
+
+
+@PROFILE
+@given(content=TEXTS, date=TEXTS, token=TEXTS)
+def test_a_message_looked_at_as_a_whole_is_kept_as_its_parts_are(content, date, token):
+    raw = content.encode(errors="surrogatepass")
+    headers = {"MsgID": token, "Date": date, "Authorization": token}
+    if UnicodeError in (kept := [each([text]) for text in (date, token)]):
+        return
+    body, reference = KEEPER.keep(Message(body=raw, received_at=NOW, headers=headers))
+    alone = mask_cards(KEEPER._blanked(raw))
+    assert (body.content, reference.masked) == (alone, alone != raw)
+    (date,), (token,) = kept
+    assert json.loads(body.headers) == {"authorization": "****", "date": date, "msgid": token}

@@ -203,6 +203,7 @@ class Refund:
 
 
 _COMPUTED: Final = tuple(name for name, value in vars(Refund).items() if isinstance(value, _computed))
+_FIELDS: Final = len(fields(Refund))
 _AT_FIRST: Final = {field.name: field.default for field in fields(Refund) if field.default is not MISSING}
 
 
@@ -265,8 +266,9 @@ def _copy(refund: Refund) -> Refund:
     copy = object.__new__(Refund)
     inside = copy.__dict__
     inside.update(refund.__dict__)
-    for name in _COMPUTED:
-        inside.pop(name, None)
+    if len(inside) > _FIELDS:
+        for name in _COMPUTED:
+            inside.pop(name, None)
     return copy
 
 

@@ -196,31 +196,28 @@ def payment_view_of_row(row: Row) -> PaymentView:
 # ---- changes ----------------------------------------------------------------------------------------------------
 
 
-_NOTHING: Final[frozenset[str]] = frozenset()
 _LASTING: Final = frozenset({"gateway", "amount_minor", "currency", "requested_at", "sort_key"})
-"""What the first event of a refund says for good."""
+"""Columns of a refund that its first event says for good."""
 _UNCHANGED: Final = {
-    (paid, numbered): _LASTING
-    | ({"payment_id"} if paid else set())
-    | ({"gateway_refund_id"} if numbered else set())
+    (paid, numbered): _LASTING.union(["payment_id"] * paid, ["gateway_refund_id"] * numbered)
     for paid in (False, True)
     for numbered in (False, True)
 }
-"""Columns that stay, where the payment was known before or is not yet, and where the gateway's number was or is not."""
+"""Columns that are as they were: by whether the payment is the same as before, and the gateway's number is."""
+
+
+def _unchanged(before: Refund | None, after: Refund) -> frozenset[str]:
+    if before is None:
+        return frozenset()
+    same_number = before.gateway_refund_id == after.gateway_refund_id
+    return _UNCHANGED[before.payment_id == after.payment_id, same_number]
 
 
 def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
     """Return what the events between two folds of one refund change."""
-    requested_at, updated_at = time_text(after.requested_at), time_text(after.updated_at)
+    requested_at = time_text(after.requested_at)
     sort_key = f"{requested_at} {after.refund_id}"
     state, reasons, taken = after.state, after.attention, _taken(after)
-    unchanged = (
-        _NOTHING
-        if before is None
-        else _UNCHANGED[
-            before.payment_id == after.payment_id, before.gateway_refund_id == after.gateway_refund_id
-        ]
-    )
     changes: list[Change] = [
         Upsert(
             REFUNDS,
@@ -236,10 +233,10 @@ def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
                 after.gateway_refund_id,
                 after.version,
                 requested_at,
-                updated_at,
+                time_text(after.updated_at),
                 sort_key,
             ),
-            unchanged,
+            _unchanged(before, after),
         )
     ]
     known = before.attention if before is not None else frozenset()

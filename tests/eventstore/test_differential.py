@@ -183,10 +183,11 @@ class Chance(Random):
         }
         return made[self.choices(list(made), [1, 30, 15, 6, 6])[0]]()
 
-    def upsert(self, view, *values):
+    @staticmethod
+    def upsert(view, *values):
         """Return an upsert; half of them say of some columns, right or wrong, that they have these values already."""
-        names = view.names()
-        return Upsert(view, values, frozenset(self.sample(names, self.choice([0, 0, 1, 2, len(names)]))))
+        names, chance = view.names(), Random(repr(values))
+        return Upsert(view, values, frozenset(chance.sample(names, chance.choice([0, 0, 1, 2, len(names)]))))
 
     def id(self):
         return self.mostly(IDS, BAD_TEXTS, 0.01)

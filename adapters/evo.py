@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from ..engine.ports import Capabilities, Code
     from .signing import SigningKey
 
+_WEBHOOK, _SUCCESS = Channel.WEBHOOK, Signal.SUCCESS
+"""A member costs ten times as much to find through its class, and every webhook comes by here."""
 _MAX_KEY: Final = 64
 _MAX_REASON_BYTES: Final = 64
 
@@ -207,19 +209,21 @@ class EvoGateway(ABC):
             UnreadableMessage: no strict JSON object, not about a refund, or without the object or its status.
         """
         document = json_object(self.name, message.body)
-        event = member(document, "eventCode")
+        event = document.get("eventCode")
         name = self.events.get(event) if isinstance(event, str) else None
         if name is None:
             raise UnreadableMessage(self.name, f"eventCode {shown(event)} is not about a refund")
-        if not isinstance(member(document, name), dict):
+        about = document.get(name)
+        if not isinstance(about, dict):
             raise UnreadableMessage(self.name, f"the object {name} is absent")
-        if member(document, f"{name}.status") in (None, ""):
+        if about.get("status") in (None, ""):
             raise UnreadableMessage(self.name, f"{name}.status is absent")
-        evidence = self._read_object(Channel.WEBHOOK, document, name)
-        result = member(document, RESULT)
+        evidence = self._read_object(_WEBHOOK, document, name)
         said = evidence.claims or evidence.signal
-        if said is Signal.SUCCESS and result not in (None, "") and not self.table.accepted(result):
-            return _evidence(document, name, Signal.UNRECOGNISED, shown_code(RESULT, result))
+        if said is _SUCCESS:
+            result = member(document, RESULT)
+            if result not in (None, "") and not self.table.accepted(result):
+                return _evidence(document, name, Signal.UNRECOGNISED, shown_code(RESULT, result))
         return evidence
 
     def _read_answer(self, channel: Channel, message: Message) -> Evidence:
@@ -256,7 +260,7 @@ class EvoGateway(ABC):
 
     def _read_object(self, channel: Channel, document: dict[str, Any], name: str) -> Evidence:
         field = f"{name}.status"
-        status = member(document, field)
+        status = _part(document, name).get("status")
         if status is None or status == "":
             return _evidence(document, name, Signal.UNCERTAIN, shown_code(field, None))
         row = self.table.find(channel, field, status)
@@ -323,6 +327,8 @@ def _odd_field(document: object, name: str, evidence: Evidence) -> str | None:
 
     Leaving it out would leave the comparison out: an outcome that cannot be compared is for a person.
     """
+    if evidence.refund_id is not None and evidence.amount_minor is not None:
+        return None
     reference, amount = f"{name}.merchantTransInfo.merchantTransID", f"{name}.transAmount"
     if evidence.refund_id is None and member(document, reference) not in (None, ""):
         return shown_code(reference, member(document, reference))
@@ -349,7 +355,8 @@ def _evidence(
     currency, gateway_id = _currency(amount), trans.get("evoTransID")
     payment_id = None
     for original in _ORIGINALS:
-        payment_id = payment_id or _merchant_id(_part(document, original))
+        if payment_id is None and original in document:
+            payment_id = _merchant_id(_part(document, original))
     return Evidence(
         signal=signal,
         claims=claims,

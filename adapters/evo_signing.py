@@ -56,9 +56,8 @@ def string_to_sign(method: str, target: str, *, date_time: str, key: str, msg_id
         body: the raw bytes.
     """
     parts = [method, _sorted_query(target), date_time, key, msg_id]
-    return b"\n".join(
-        [part.encode("utf-8", "surrogatepass") for part in parts if part] + ([body] if body else [])
-    )
+    before = "\n".join(filter(None, parts)).encode("utf-8", "surrogatepass")
+    return b"\n".join(filter(None, (before, body)))
 
 
 def _sorted_query(target: str) -> str:
@@ -178,7 +177,9 @@ class EvoSignature:
 
         A line break in it would let a signed answer pass for a webhook, its path folded into DateTime.
         """
-        value = headers.get(name.lower()) or ""
+        value = headers.get(name.lower())
+        if not value:
+            return ""
         if len(value) > MAX_HEADER:
             raise InvalidSignature(self._gateway, f"the header {name} is above {MAX_HEADER} characters")
         if not value.isprintable():

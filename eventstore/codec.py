@@ -78,7 +78,10 @@ def validate(writes: Sequence[Write], key: str | None, content: str | None) -> N
         for type_, time, data in events:
             if not (_is_type(type_) and _HEADER_FIELD.fullmatch(time)):
                 raise InvalidIdentifier("event type or time", f"{type_} {time}")
-            storable("event data", data)
+            if (
+                not data.isascii() or "\0" in data
+            ):  # most is plain, and a call for each takes longer than a look
+                storable("event data", data)
             empty = False
     if empty:
         raise InvalidInput("an append needs at least one event")
@@ -96,6 +99,8 @@ def storable(name: str, text: str) -> None:
     """Raise `InvalidText` for a text that not every store can keep."""
     if "\0" in text:
         raise InvalidText(name, "it holds a NUL character")
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import lru_cache
+from itertools import compress
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..engine.errors import InvalidInput
 from ..engine.ports import Delete
@@ -68,26 +70,41 @@ def check_change(change: Change) -> None:
     Raises:
         InvalidInput: a value that its view's column cannot hold.
     """
-    view, values = change
-    cells = _cells(view, key_only=isinstance(change, Delete))
-    if len(values) != len(cells):
-        raise InvalidInput(f"a change of view {view.name} has {len(values)} values; {len(cells)} are needed")
-    for value, (name, kind, may_lack) in zip(values, cells, strict=True):
-        if value is None and may_lack:
-            continue
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise InvalidInput(f"{name} takes {kind.__name__}, not {type(value).__name__}")
-        if isinstance(value, str):
-            storable(name, value)
-        elif not -LARGEST - 1 <= value <= LARGEST:
-            raise InvalidInput(f"{name} is out of range: {value} does not fit 64 bits")
+    view: View = change[0]
+    values: tuple[Any, ...] = change[1]
+    names, texts, numbers = _cells(view, tuple(map(type, values)), isinstance(change, Delete))
+    together = "".join(compress(values, texts))
+    if not together.isascii() or "\0" in together:  # most are plain, and one look at all of them tells
+        for name, text in compress(zip(names, values, strict=True), texts):
+            storable(f"{view.name}.{name}", text)
+    counts = [*compress(values, numbers)]
+    if counts and not -LARGEST - 1 <= min(counts) <= max(counts) <= LARGEST:
+        named = compress(zip(names, values, strict=True), numbers)
+        name, count = next(each for each in named if not -LARGEST - 1 <= each[1] <= LARGEST)
+        raise InvalidInput(f"{view.name}.{name} is out of range: {count} does not fit 64 bits")
 
 
-@cache
-def _cells(view: View, *, key_only: bool) -> list[tuple[str, type[str | int], bool]]:
-    """Return the name and kind of each value of a change, and whether it may be None."""
-    by_name = {column.name: column for column in view.columns}
-    return [
-        (f"{view.name}.{name}", by_name[name].kind, name not in view.key)
-        for name in (view.key if key_only else view.names())
-    ]
+class _Cells(NamedTuple):
+    """The values of a change: the names of their columns, which of them are texts, and which are numbers."""
+
+    names: tuple[str, ...]
+    texts: list[bool]
+    numbers: list[bool]
+
+
+@lru_cache(maxsize=1024)
+def _cells(view: View, given: tuple[type, ...], of_key: bool) -> _Cells:  # noqa: FBT001 - a part of the cache's key
+    """Return what the values of a change are, of which these types are given.
+
+    Raises:
+        InvalidInput: so many values, or values of these types, do not fit.
+    """
+    kinds = {column.name: column.kind for column in view.columns}
+    names = view.key if of_key else view.names()
+    if len(given) != len(names):
+        raise InvalidInput(f"a change of view {view.name} has {len(given)} values; {len(names)} are needed")
+    for name, kind in zip(names, given, strict=True):
+        lacks = kind is NoneType and name not in view.key
+        if not lacks and (kind is bool or not issubclass(kind, kinds[name])):
+            raise InvalidInput(f"{view.name}.{name} takes {kinds[name].__name__}, not {kind.__name__}")
+    return _Cells(names, [issubclass(kind, str) for kind in given], [issubclass(kind, int) for kind in given])

@@ -57,10 +57,12 @@ class Message:
 
     def headers_by_name(self) -> dict[str, str]:
         """Return the headers by their names in lower case; the first where a name stands twice, as `header` does."""
-        found: dict[str, str] = {}
-        for name, value in self.headers.items():
-            found.setdefault(name.lower(), value)
-        return found
+        values = self.headers.values()
+        found = dict(zip(map(str.lower, self.headers), values, strict=True))
+        if len(found) == len(self.headers):
+            return found
+        names = [*map(str.lower, self.headers)]
+        return dict(zip(reversed(names), reversed([*values]), strict=True))
 
     def retry_after_s(self) -> int | None:
         """Return how many seconds the sender wants to be left alone, by its Retry-After header; a day at most."""

@@ -6,8 +6,7 @@ proves at most that the gateway holds a refund.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .events import EVIDENCE, EvidenceMismatched, Mismatch, Recorded
 from .evidence import Hold
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from .refund import Refund
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(NamedTuple):
     """How one piece of evidence reached us.
 
     Attributes:

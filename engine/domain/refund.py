@@ -6,8 +6,7 @@ Evolve never decides, logs or reads a clock. A decision returns the events to ap
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
-from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar, overload
 
 from ..errors import EventUnreadable, InvalidText, RefundConflict, SelfApproval
 from .accumulating import later, take_evidence
@@ -36,7 +35,7 @@ from .signals import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from .accumulating import Fields
@@ -51,6 +50,28 @@ class Resolution:
     seen_mask: int
     actor: str
     reason: str
+
+
+Computed = TypeVar("Computed")
+
+
+class _computed(Generic[Computed]):  # noqa: N801 - used as `property` is
+    """A property that is computed once a refund, which never changes: `cached_property` without its lock."""
+
+    def __init__(self, compute: Callable[[Refund], Computed]) -> None:
+        self._compute = compute
+        self._name = compute.__name__
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, refund: None, owner: object = None) -> Self: ...
+    @overload
+    def __get__(self, refund: Refund, owner: object = None) -> Computed: ...
+    def __get__(self, refund: Refund | None, owner: object = None) -> Self | Computed:
+        if refund is None:
+            return self
+        found = refund.__dict__[self._name] = self._compute(refund)
+        return found
 
 
 _RELEASING: Final = frozenset({State.FAILED, State.CLOSED})
@@ -123,17 +144,17 @@ class Refund:
     exhausted: bool = False
     overdue: bool = False
 
-    @property
+    @_computed
     def state(self) -> State:
         """A person's decision stands above all evidence; else the highest level of the mask."""
         return self.resolution.outcome if self.resolution is not None else state_of(self.mask)
 
-    @cached_property
+    @_computed
     def attention(self) -> frozenset[Attention]:
         """Why a person should look, computed like the state."""
         return attention_of(self)
 
-    @property
+    @_computed
     def reserved(self) -> bool:
         """Whether its amount is taken from the payment: unless it is known to have failed or closed."""
         if self.state not in _RELEASING or Attention.CONFLICT in self.attention:
@@ -181,6 +202,8 @@ class Refund:
         return Hold.UNTIL_QUERY
 
 
+_COMPUTED: Final = tuple(name for name, value in vars(Refund).items() if isinstance(value, _computed))
+_FIELDS: Final = len(fields(Refund))
 _AT_FIRST: Final = {field.name: field.default for field in fields(Refund) if field.default is not MISSING}
 
 
@@ -241,8 +264,11 @@ def _opened(recorded: Recorded) -> Refund:
 
 def _copy(refund: Refund) -> Refund:
     copy = object.__new__(Refund)
-    copy.__dict__.update(refund.__dict__)
-    copy.__dict__.pop("attention", None)
+    inside = copy.__dict__
+    inside.update(refund.__dict__)
+    if len(inside) > _FIELDS:
+        for name in _COMPUTED:
+            inside.pop(name, None)
     return copy
 
 

@@ -101,12 +101,22 @@ class View:
         """Return the column names in order."""
         return tuple(column.name for column in self.columns)
 
+    def __hash__(self) -> int:
+        """Hash by the name: every change looks its view up, and to hash all columns takes longer than to use them."""
+        return hash(self.name)
+
 
 class Upsert(NamedTuple):
-    """Insert a row, or change it: sums add, other columns take the new value, None leaves them as they are."""
+    """Insert a row, or change it: sums add, other columns take the new value, None leaves them as they are.
+
+    Attributes:
+        unchanged: columns, none of them a sum, that have these values already where the row is there, as far as the
+            caller knows. It is a hint and decides nothing: where they have others, they take the new ones.
+    """
 
     view: View
     values: tuple[Value, ...]
+    unchanged: frozenset[str] = frozenset()
 
 
 class Delete(NamedTuple):

@@ -122,8 +122,7 @@ def message(value: object) -> Message:
     if not are_headers(untrusted.headers):
         raise InvalidInput("a message's headers must be a mapping of texts to texts")
     http_status(untrusted.http_status)
-    for name in ("method", "target"):
-        part = getattr(untrusted, name)
+    for name, part in (("method", untrusted.method), ("target", untrusted.target)):
         if part is not None and not isinstance(part, str):
             raise InvalidInput(f"{name} must be a text, not {type(part).__name__}")
     return value
@@ -133,7 +132,8 @@ def are_headers(value: object) -> bool:
     """Tell whether something is a mapping of texts to texts."""
     if not isinstance(value, Mapping):
         return False
-    for name, text in value.items():  # noqa: SIM110 - `all` takes twice as long, and every message comes by here
-        if not (isinstance(name, str) and isinstance(text, str)):
-            return False
-    return True
+    kinds = {*map(type, value), *map(type, value.values())}
+    return kinds <= _TEXT or all(issubclass(kind, str) for kind in kinds)
+
+
+_TEXT: Final = frozenset({str})

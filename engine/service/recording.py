@@ -128,7 +128,7 @@ class Recorder:
         self, gateway: Gateway, channel: Channel, message: Message, verification: Verification, reason: str
     ) -> Receipt:
         """Keep an authentic message that cannot be used, so that it is neither lost nor in the way of others."""
-        key = _digest("quarantined", gateway.name, channel, message.body)
+        key = _digest("quarantined", gateway.name, channel, body=message.body)
         appended, kept = self._inbox.quarantine(gateway.name, channel, message, verification, reason, key=key)
         outcome = Outcome.DUPLICATE if appended.duplicate else Outcome.QUARANTINED
         return Receipt(outcome=outcome, refund_id=None, position=appended.first, reason=kept)
@@ -311,7 +311,9 @@ def message_key(gateway: str, channel: Channel, message: Message, refund_id: str
     """Return the key of a message that is the same when all of it is, its time included: each poll is a fact."""
     headers = sorted(f"{name.lower()}:{value}" for name, value in message.headers.items())
     time = time_text(message.received_at)
-    return _digest("sent", gateway, channel, time, message.http_status, refund_id, *headers, message.body)
+    return _digest(
+        "sent", gateway, channel, time, message.http_status, refund_id, *headers, body=message.body
+    )
 
 
 def _said(gateway: str, verification: Verification, evidence: Evidence, refund_id: str | None) -> str:
@@ -334,6 +336,27 @@ def _said(gateway: str, verification: Verification, evidence: Evidence, refund_i
     )
 
 
-def _digest(*parts: object) -> str:
-    raws = [part if isinstance(part, bytes) else f"{type(part).__name__} {part}".encode() for part in parts]
-    return sha256(b"".join([b"%d:%b" % (len(raw), raw) for raw in raws])).hexdigest()
+def _digest(*parts: object, body: bytes | None = None) -> str:
+    """Return the SHA-256 over the parts: each is its length in bytes, a colon, the name of its type, and its text.
+
+    A body comes last and stands for itself. Keys in logs that exist were made so: not one byte of it may ever change.
+    """
+    framed = "".join(
+        [
+            "13:NoneType None"
+            if part is None
+            else f"{len(part) + 4}:str {part}"
+            if type(part) is str
+            else _framed(part)
+            for part in parts
+        ]
+    )
+    if not framed.isascii():  # then characters and bytes are not as many
+        framed = "".join(map(_framed, parts))
+    said = framed.encode()
+    return sha256(said if body is None else b"%b%d:%b" % (said, len(body), body)).hexdigest()
+
+
+def _framed(part: object) -> str:
+    text = f"{type(part).__name__} {part}"
+    return f"{len(text.encode())}:{text}"

@@ -196,6 +196,23 @@ def payment_view_of_row(row: Row) -> PaymentView:
 # ---- changes ----------------------------------------------------------------------------------------------------
 
 
+_LASTING: Final = frozenset({"gateway", "amount_minor", "currency", "requested_at", "sort_key"})
+"""Columns of a refund that its first event says for good."""
+_UNCHANGED: Final = {
+    (paid, numbered): _LASTING.union(["payment_id"] * paid, ["gateway_refund_id"] * numbered)
+    for paid in (False, True)
+    for numbered in (False, True)
+}
+"""Columns that are as they were: by whether the payment is the same as before, and the gateway's number is."""
+
+
+def _unchanged(before: Refund | None, after: Refund) -> frozenset[str]:
+    if before is None:
+        return frozenset()
+    same_number = before.gateway_refund_id == after.gateway_refund_id
+    return _UNCHANGED[before.payment_id == after.payment_id, same_number]
+
+
 def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
     """Return what the events between two folds of one refund change."""
     requested_at = time_text(after.requested_at)
@@ -219,6 +236,7 @@ def refund_changes(before: Refund | None, after: Refund) -> list[Change]:
                 time_text(after.updated_at),
                 sort_key,
             ),
+            _unchanged(before, after),
         )
     ]
     known = before.attention if before is not None else frozenset()

@@ -50,6 +50,21 @@ class Views(StoreScenery):
             {"id": "b", "kind": None, "total": 2, "rank": None},
         ]
 
+    def test_what_a_caller_takes_for_unchanged_decides_nothing(self) -> None:
+        """The row becomes what it becomes without: also where it is lost, or another one than the caller knows."""
+        all_columns = TOTALS.names()
+        befores = [None, ("x", 1), ("x", 2), ("y", 1), ("y", 2), (None, None)]
+        for unchanged in (("kind",), ("rank",), ("kind", "rank"), all_columns):
+            for before in befores:
+                for kind, rank in (("x", 1), ("x", None), (None, 1)):
+                    known = [] if before is None else [total(name, 5, *before) for name in "ab"]
+                    told = total("b", 3, kind, rank)._replace(unchanged=frozenset(unchanged))
+                    self.change(*known, total("a", 3, kind, rank))
+                    self.change(told)
+                    plain, hinted = ({**row, "id": ""} for row in self.rows())
+                    assert plain == hinted, (unchanged, before, kind, rank)
+                    self.change(Delete(TOTALS, ("a",)), Delete(TOTALS, ("b",)))
+
     def test_the_changes_of_one_append_follow_each_other(self) -> None:
         """The second one sees what the first one did."""
         self.change(

@@ -28,7 +28,7 @@ def calls(
     seen: dict[tuple[str, tuple[Value, ...]], int] = {}
     turns: list[dict[str, list[tuple[Value, ...]]]] = []
     for number, change in changes:
-        view, values = change
+        view, values = change[:2]
         upsert, delete, places = function_names(view, suffix)
         if isinstance(change, Delete):
             function, key = delete, tuple(values)

@@ -206,7 +206,7 @@ class Identity:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = os.fspath(path)
         self._file: tuple[int, int] | None = None
 
     def check(self) -> None:

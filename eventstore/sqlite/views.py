@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlite_utils.db import Table
 
-    from ...engine.ports import Change, Value, View
+    from ...engine.ports import Change, Column, Upsert, Value, View
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _TAKEN: Final = frozenset({"bodies", "dead_letters", "events", "keys", "leases", "subscriptions", "views"})
@@ -30,9 +30,8 @@ _RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
 
 # A sum that SQLite cannot hold becomes a float: in its place stands the smallest number, which abs refuses.
 _SUM: Final = (
-    'CASE typeof(coalesce("{0}", 0) + coalesce(excluded."{0}", 0)) WHEN \'integer\''
-    ' THEN coalesce("{0}", 0) + coalesce(excluded."{0}", 0)'
-    ' ELSE abs(-9223372036854775807 - (excluded."{0}" IS NOT NULL)) END'
+    "CASE typeof(coalesce({0}, 0) + coalesce({1}, 0)) WHEN 'integer' THEN coalesce({0}, 0) + coalesce({1}, 0)"
+    " ELSE abs(-9223372036854775807 - ({1} IS NOT NULL)) END"
 )
 
 
@@ -48,9 +47,7 @@ class Statements(NamedTuple):
 def upsert(view: View, table: str) -> tuple[str, str]:
     """Return what stands before and behind the rows that a statement puts into `table`."""
     changed = ", ".join(
-        f'"{column.name}" = {_SUM.format(column.name)}'
-        if column.sums
-        else f'"{column.name}" = coalesce(excluded."{column.name}", "{column.name}")'
+        _changed(column, f'excluded."{column.name}"')
         for column in view.columns
         if column.name not in view.key
     )
@@ -71,6 +68,33 @@ def statements(view: View, table: str) -> Statements:
         delete=f'DELETE FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
         row=f'SELECT {_listed(view.names())} FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
     )
+
+
+@cache
+def update(view: View, table: str, unchanged: frozenset[str]) -> str | None:
+    """Return the statement that changes a row as an upsert does, where its `unchanged` columns are as they will be.
+
+    An upsert names all columns, so SQLite makes the entries of every index anew; this one leaves those alone that it
+    does not name. None where there is nothing to change.
+    """
+    given = {column.name: f"?{place}" for place, column in enumerate(view.columns, 1)}
+    kept = {column.name for column in view.columns if column.name in unchanged and not column.sums}
+    changed = [
+        _changed(column, given[column.name])
+        for column in view.columns
+        if column.name not in kept and column.name not in view.key
+    ]
+    found = [f'"{name}" = {given[name]}' for name in view.key]
+    found += [f'"{name}" IS coalesce({given[name]}, "{name}")' for name in sorted(kept.difference(view.key))]
+    if not changed:
+        return None
+    return f'UPDATE "{table}" SET {", ".join(changed)} WHERE {" AND ".join(found)}'  # noqa: S608 - names come from code
+
+
+def _changed(column: Column, value: str) -> str:
+    """Return how a column changes that is given a value."""
+    name = f'"{column.name}"'
+    return f"{name} = {_SUM.format(name, value)}" if column.sums else f"{name} = coalesce({value}, {name})"
 
 
 @cache
@@ -167,11 +191,19 @@ def _table(db: Database, name: str) -> Table:
 def apply(connection: sqlite3.Connection, changes: Iterable[Change], suffix: str = "") -> None:
     """Apply view changes inside the open transaction."""
     for change in changes:
-        sql = statements(change.view, change.view.name + suffix)
+        view = change.view
+        table = view.name + suffix
+        sql = statements(view, table)
         if isinstance(change, Delete):
             connection.execute(sql.delete, change.key)
-        else:
+        elif not (change.unchanged and _updated(connection, change, table)):
             connection.execute(sql.upsert, change.values)
+
+
+def _updated(connection: sqlite3.Connection, change: Upsert, table: str) -> bool:
+    """Change a row that is as the caller knew it; tell whether it was."""
+    sql = update(change.view, table, change.unchanged)
+    return sql is not None and connection.execute(sql, change.values).rowcount > 0
 
 
 def differences(connection: sqlite3.Connection, view: View, suffix: str) -> Iterator[Difference]:

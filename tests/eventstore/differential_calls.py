@@ -144,12 +144,18 @@ class Chance(Random):
     def change(self):
         made = {
             "bad": lambda: self.choice(BAD_CHANGES),
-            "total": lambda: Upsert(TOTALS, (self.id(), self.word(), self.amount(), self.amount())),
-            "pair": lambda: Upsert(PAIRS, (self.id(), self.choice(RIGHTS), self.word())),
+            "total": lambda: self.upsert(TOTALS, self.id(), self.word(), self.amount(), self.amount()),
+            "pair": lambda: self.upsert(PAIRS, self.id(), self.choice(RIGHTS), self.word()),
             "no total": lambda: Delete(TOTALS, (self.id(),)),
             "no pair": lambda: Delete(PAIRS, (self.id(), self.choice(RIGHTS))),
         }
         return made[self.choices(list(made), [1, 30, 15, 6, 6])[0]]()
+
+    @staticmethod
+    def upsert(view, *values):
+        """Return an upsert; half of them say of some columns, right or wrong, that they have these values already."""
+        names, chance = view.names(), Random(repr(values))
+        return Upsert(view, values, frozenset(chance.sample(names, chance.choice([0, 0, 1, 2, len(names)]))))
 
     def id(self):
         return self.mostly(IDS, BAD_TEXTS, 0.01)

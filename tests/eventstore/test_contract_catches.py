@@ -385,6 +385,32 @@ def cleared_by_none(store, changes):
         yield Upsert(each.view, tuple(values))
 
 
+def believed(store, changes):
+    for each in changes:
+        if not isinstance(each, Upsert) or not each.unchanged:
+            yield each
+        elif store.row(each.view, each.values[:1]) is not None:
+            pairs = zip(each.view.names(), each.values, strict=True)
+            values = [None if name in {"kind", "rank"} & each.unchanged else value for name, value in pairs]
+            yield each._replace(values=tuple(values))
+        else:
+            yield each._replace(unchanged=frozenset())
+
+
+def only_changed(store, changes):
+    for each in changes:
+        if not isinstance(each, Upsert) or not each.unchanged or store.row(each.view, each.values[:1]):
+            yield each
+
+
+def without_sums(_store, changes):
+    for each in changes:
+        if isinstance(each, Upsert) and "total" in each.unchanged:
+            yield each._replace(values=(*each.values[:2], None, each.values[3]))
+        else:
+            yield each
+
+
 class DropsChangesThatDoNotFit(MemoryStore):
     def append(self, *writes, **options):
         try:
@@ -904,6 +930,10 @@ CAUGHT = [
     (TakesNamesForPatterns, "a_name_is_never_a_pattern"),
     (changing(replaced), "an_upsert_inserts_a_row_and_then_changes_it"),
     (changing(cleared_by_none), "none_leaves_a_column_as_it_is"),
+    *(
+        (changing(fault), "what_a_caller_takes_for_unchanged_decides_nothing")
+        for fault in [believed, only_changed, without_sums]
+    ),
     (
         changing(lambda _, changes: sorted(changes, key=lambda each: isinstance(each, Delete))),
         "the_changes_of_one_append_follow_each_other",

@@ -187,9 +187,15 @@ class _Outlining:
         joins = "".join(f" LEFT JOIN events AS {name} ON {name}.position = each.{name}_at" for name in joined)
         return _Sql(
             f"CREATE TABLE {PART}.outlined AS SELECT {columns.text} FROM (SELECT {inner.text} FROM events"  # noqa: S608 - made of constants
-            f" WHERE stream >= ? AND stream < ? AND position <= ? GROUP BY stream) AS each{joins}",
+            f" WHERE stream >= ? AND stream < ? AND position <= ? GROUP BY stream{self._with_rows()}) AS each{joins}",
             columns.bound + inner.bound,
         )
+
+    def _with_rows(self) -> str:
+        """Return the condition that keeps out whole streams of a rank that has no rows: most payments have none."""
+        ranks = {rank for _, rank in self._outline.ranks}
+        without = tuple(sorted(ranks.difference(*(row.ranks for row in self._outline.rows))))
+        return f" HAVING NOT (rank IN ({_numbers(without)}) AND events = last)" if without else ""
 
     def _columns(self) -> Iterator[tuple[str, _Sql]]:
         for field, name in list(self._fields.items()):

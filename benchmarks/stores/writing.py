@@ -14,6 +14,7 @@ from .peer import application, lived, new_refund, stored_event
 from .place import TIMEOUT_S
 from .raw import raw_row
 from .refunds import GATEWAY, START, adapter, events_of, new_ids, refund_stream, success_of, webhook
+from .same import same_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -159,10 +160,20 @@ def record_webhook(place: Place) -> Row:
         return rate
 
     rates = interleaved(
-        place.sizes, {"ours": ours, "limit": turn(place.sizes.appends, raw_write, raw.append)}
+        place.sizes,
+        {
+            "ours": ours,
+            "limit": turn(place.sizes.appends, raw_write, raw.append),
+            "same": same_rows(place),
+        },
     )
+    same = rates.pop("same")
     row = Row(name="record_webhook_sqlite", unit="webhooks/s", **rates)
     row.notes.append("limit: raw single commits of one event")
+    row.notes.append(
+        f"the driver alone, writing the event, its key, its body and both rows: {median(same):,.0f}/s,"
+        f" {ratio(same, rates['limit']):.2f} of limit; ours is {ratio(rates['ours'], same):.2f} of it"
+    )
     row.require("limit", 0.35)
     return row
 

@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from refold.engine import Money
+from refold.engine.domain.wire import from_wire, to_wire
 from refold.engine.ports import Write
 
 from .measuring import Row, Threads, each, interleaved, ratio
@@ -75,10 +76,18 @@ def single_append(place: Place) -> Row:
         },
     )
     note = recorder_note(rates)
-    row = Row(name="single_append_sqlite", unit="appends/s", notes=[note], **rates)
+    row = Row(name="single_append_sqlite", unit="appends/s", notes=[note, encoding_note()], **rates)
     row.require("limit", 0.6)
     row.require("peer", 1.2)
     return row
+
+
+def encoding_note() -> str:
+    """Return how long it takes to encode an event of ours, which the peer's `save` does with its own."""
+    event = success_of(new_ids(1)[0])
+    said = from_wire(event.type, event.data)
+    rates = [each(to_wire, [said] * 1_000) for _ in range(5)]
+    return f"ours is given encoded events; to encode one takes {1e6 / median(rates):.0f} us"
 
 
 def recorder_note(rates: dict[str, list[float]]) -> str:
@@ -232,7 +241,8 @@ def importing(place: Place) -> Row:
             "recorder": batches(place, peer_batch, peer.recorder.insert_events),
         },
     )
-    row = Row(name="import_sqlite", unit="events/s", notes=[recorder_note(rates)], **rates)
+    notes = [recorder_note(rates), encoding_note()]
+    row = Row(name="import_sqlite", unit="events/s", notes=notes, **rates)
     row.require("limit", 0.5)
     row.require("peer", 3.0)
     return row

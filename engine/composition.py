@@ -67,7 +67,11 @@ def open_store(
     parts = urlsplit(url)
     if url == "memory:":
         store: EventStore = MemoryStore()
-    elif parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
+    elif (
+        parts.scheme == "sqlite"
+        and not (parts.netloc or parts.query or parts.fragment)
+        and len(parts.path) > 1
+    ):
         store = SqliteStore(
             unquote(parts.path[1:]),
             views=VIEWS,

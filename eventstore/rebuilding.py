@@ -86,7 +86,8 @@ class Rebuilding(ABC):
         except BaseException:
             self._give_up(views, begun)
             raise
-        self.views_stale = stale
+        # A batch can still be undone: then they are as stale as before.
+        self.views_stale = stale or (self.views_stale and self._in_batch())
         return found
 
     def _filled(self, number: int, projection: Projection) -> int:
@@ -132,9 +133,9 @@ class Rebuilding(ABC):
         return found
 
     @contextmanager
-    def _tables(self, number: int, *, lasting: bool = False) -> Iterator[Any]:
+    def _tables(self, number: int, *, lasting: bool = False, beside: bytes | None = None) -> Iterator[Any]:
         """Give a transaction, as long as the new tables are those of the rebuild of that number."""
-        with self._writing() if lasting else self._filling() as connection:
+        with self._writing() if lasting else self._filling(beside) as connection:
             with self._translated():
                 newest = self._new.number(connection)
             if newest != number:
@@ -159,9 +160,13 @@ class Rebuilding(ABC):
     def _writing(self) -> AbstractContextManager[Any]:
         """Give a transaction while nobody else writes."""
 
-    def _filling(self) -> AbstractContextManager[Any]:
+    def _filling(self, beside: bytes | None = None) -> AbstractContextManager[Any]:  # noqa: ARG002 - a store may do without
         """Give a transaction of what need not last: tables that nobody reads before the end."""
         return self._writing()
+
+    @abstractmethod
+    def _in_batch(self) -> bool:
+        """Tell whether a batch of this thread is open."""
 
     @abstractmethod
     def _translated(self) -> AbstractContextManager[None]:

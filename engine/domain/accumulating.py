@@ -50,8 +50,8 @@ def take_evidence(refund: Fields, event: EvidenceRecorded, time: datetime, versi
     if event.signal is _UNRECOGNISED:
         refund["unrecognised"] = True
     if event.claimed is None:  # a message that names something else says nothing about our submission
-        refund["payment_id"] = refund["payment_id"] or event.payment_id
-        refund["gateway_refund_id"] = refund["gateway_refund_id"] or event.gateway_refund_id
+        refund["payment_id"] = refund["payment_id"] or event.payment_id or None
+        refund["gateway_refund_id"] = refund["gateway_refund_id"] or event.gateway_refund_id or None
     if channel is _WEBHOOK:
         refund["spoken_of"] = True
     elif channel is _API_RESPONSE:

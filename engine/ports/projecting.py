@@ -69,14 +69,16 @@ class RowOutline(NamedTuple):
 class Outline(NamedTuple):
     """How the streams of a category become rows.
 
-    A stream is left to the projection where it has an event of a type without a rank, does not open as `opening` says,
-    has an event of the type `once` more than once, or where the first event of the types of `apart` names that field.
+    A stream is left to the projection where it has an event of a type without a rank, does not open with `opening`, has
+    an event of the type `once` more than once, where the first event of the types of `apart` names that field, or where
+    the data of an event that is looked at does not start with `start`.
 
     Attributes:
         category: of the streams.
         ranks: of each type of event; a stream has the highest rank of its events.
         rows: what a stream adds to the views.
-        opening: the type of the first event, and how its data starts.
+        start: how the data of every event starts.
+        opening: the type of the first event.
         once: a type.
         apart: a field of an event that makes a stream depend on others.
     """
@@ -84,7 +86,8 @@ class Outline(NamedTuple):
     category: str
     ranks: tuple[tuple[str, int], ...]
     rows: tuple[RowOutline, ...]
-    opening: tuple[str, str] | None = None
+    start: str
+    opening: str | None = None
     once: str | None = None
     apart: Entered | None = None
 

@@ -46,6 +46,8 @@ _EVIDENCE: Final = (
     EvidenceUncertain.wire,
     EvidenceNotFound.wire,
 )
+_START: Final = '{"v":1,'
+"""All these are of their first version; one of a later version is read through an upcaster, or not at all."""
 _REFUND_ID, _GATEWAY, _PAYMENT_ID, _AMOUNT, _CURRENCY = (
     Entered(field, _OPENING) for field in ("refund_id", "gateway", "payment_id", "amount_minor", "currency")
 )
@@ -54,7 +56,8 @@ _SORT_KEY: Final = Joined(Standing.OPENED_AT, _REFUND_ID)
 _REFUND: Final = Outline(
     category="refund",
     ranks=tuple((model.wire, rank) for model, rank in _RANKS.items()),
-    opening=(RefundRequested.wire, f'{{"v":{RefundRequested.version},'),
+    start=_START,
+    opening=RefundRequested.wire,
     apart=Entered(
         "adopted_from", _EVIDENCE
     ),  # only the append that opens a refund adopts, before it hears more
@@ -91,6 +94,7 @@ _REGISTERED: Final = (PaymentRegistered.wire,)
 _PAYMENT: Final = Outline(
     category="payment",
     ranks=((RefundReserved.wire, 0), (PaymentRegistered.wire, 1)),
+    start=_START,
     once=PaymentRegistered.wire,
     rows=(
         RowOutline(

@@ -259,6 +259,9 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, Rebuilding):
             cursor.itersize = _PAGE
             yield from cursor.execute(select, bound)
 
+    def _in_batch(self) -> bool:
+        return self._checked_writer().owned() is not None
+
     def _are_stale(self, connection: Connection) -> bool:
         return bool(tables.stale(connection, self._views))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...engine.ports.projecting import ByRank, Entered, Joined, Learned, Standing
 from .views import upsert
+from .writer import BESIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from ...engine.ports import Value
     from ...engine.ports.projecting import Cell, Outline, RowOutline
 
-PART: Final = "part"
-"""The database in memory that holds the table."""
 _UNKNOWN: Final = 99
 """The rank of what an outline does not know."""
 _STANDING: Final = {
@@ -108,7 +107,7 @@ class _Outlining:
         plain = _all([_Sql("known"), *map(self._complete, outline.rows)])
         return Statements(
             outlined=self._outlined(),
-            left=_Sql(f"SELECT stream FROM {PART}.outlined WHERE NOT ({plain.text})", plain.bound),  # noqa: S608 - made of constants
+            left=_Sql(f"SELECT stream FROM {BESIDE}.outlined WHERE NOT ({plain.text})", plain.bound),  # noqa: S608 - made of constants
             filling=tuple(
                 _Sql(each.text.replace("/*plain*/", plain.text), each.bound + plain.bound) for each in filling
             ),
@@ -131,7 +130,7 @@ class _Outlining:
         before, after = upsert(row.view, row.view.name + suffix)
         selected = ", ".join(cell.text for cell in cells)
         text = (
-            f"{before} SELECT {selected} FROM {PART}.outlined"  # noqa: S608 - made of constants
+            f"{before} SELECT {selected} FROM {BESIDE}.outlined"  # noqa: S608 - made of constants
             f" WHERE rank IN ({_numbers(row.ranks)}) AND /*plain*/ {after}"
         )
         return _Sql(text, tuple(chain.from_iterable(cell.bound for cell in cells)))
@@ -183,10 +182,11 @@ class _Outlining:
                 *([_Sql("min(position) AS opening_at")] if self._outline.opening is not None else []),
             ]
         )
-        joined = [*self._types.values(), *(["opening"] if self._outline.opening is not None else [])]
-        joins = "".join(f" LEFT JOIN events AS {name} ON {name}.position = each.{name}_at" for name in joined)
+        joins = "".join(
+            f" LEFT JOIN events AS {name} ON {name}.position = each.{name}_at" for name in self._joined()
+        )
         return _Sql(
-            f"CREATE TABLE {PART}.outlined AS SELECT {columns.text} FROM (SELECT {inner.text} FROM events"  # noqa: S608 - made of constants
+            f"CREATE TABLE {BESIDE}.outlined AS SELECT {columns.text} FROM (SELECT {inner.text} FROM events"  # noqa: S608 - made of constants
             f" WHERE stream >= ? AND stream < ? AND position <= ? GROUP BY stream{self._with_rows()}) AS each{joins}",
             columns.bound + inner.bound,
         )
@@ -213,26 +213,29 @@ class _Outlining:
             yield name, _Sql(f"coalesce(nullif({first}, ''), {later})", (path, path, *field.types, path))
 
     def _event(self, types: tuple[str, ...]) -> str:
-        if self._outline.opening is not None and types == (self._outline.opening[0],):
+        if self._outline.opening is not None and types == (self._outline.opening,):
             return "opening"
         return self._types.setdefault(types, f"first_{len(self._types)}")
 
     def _known(self) -> _Sql:
         conditions = [_Sql(f"each.rank < {_UNKNOWN} AND each.events = each.last")]
         if self._outline.opening is not None:
-            type_, start = self._outline.opening
-            conditions.append(
-                _Sql(
-                    "opening.version = 1 AND opening.type = ? AND substr(opening.data, 1, ?) = ?",
-                    (type_, len(start), start),
-                )
-            )
+            conditions.append(_Sql("opening.version = 1 AND opening.type = ?", (self._outline.opening,)))
         if self._outline.apart is not None:  # its name is enough, and faster to find than its value
             field, types = self._outline.apart
             conditions.append(_Sql(f"coalesce(instr({self._event(types)}.data, ?), 0) = 0", (f'"{field}"',)))
         if self._outline.once is not None:
             conditions.append(_Sql("each.often < 2"))
+        start = self._outline.start
+        conditions += [
+            _Sql(f"({name}.data IS NULL OR substr({name}.data, 1, ?) = ?)", (len(start), start))
+            for name in self._joined()
+        ]
         return _all(conditions)
+
+    def _joined(self) -> list[str]:
+        """Return the events of each stream whose data is looked at."""
+        return [*self._types.values(), *(["opening"] if self._outline.opening is not None else [])]
 
 
 def _fields(cells: tuple[Cell, ...]) -> Iterator[Cell]:

@@ -18,7 +18,7 @@ from sqlite_utils.db import Database
 
 from ..rebuilding import NUMBER, Begun, Rebuilding
 from . import outlines, views
-from .outlines import PART
+from .writer import BESIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,12 +37,14 @@ _Made = TypeVar("_Made")
 _NEW: Final = "__new"
 _LAST: Final = "SELECT definition FROM views WHERE name = ?"
 _RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
-_ATTACH: Final = f"ATTACH ':memory:' AS {PART}"
-_DETACH: Final = f"DETACH {PART}"
+_ATTACH: Final = f"ATTACH ':memory:' AS {BESIDE}"
+_DETACH: Final = f"DETACH {BESIDE}"
 _MALFORMED: Final = "malformed JSON"
 """What SQLite says of data that only the fold can say more about."""
 _KEEP_BYTES: Final = "PRAGMA secure_delete = OFF"
 """For a table of a view: it holds nothing that the log does not go on holding."""
+_RENAME_PLAINLY: Final = "PRAGMA legacy_alter_table = ON"
+RENAME_CHECKED: Final = "PRAGMA legacy_alter_table = OFF"
 _OVERWRITE: Final = "PRAGMA secure_delete = ON"
 _MAPPED: Final = f"PRAGMA mmap_size = {2**40}"
 """Lets a thread that reads all over the file find its pages without copying each."""
@@ -105,6 +107,7 @@ class _Tables:
         """Put the new tables in the place of the live ones."""
         db = Database(connection, execute_plugins=False)
         connection.execute(_KEEP_BYTES)
+        connection.execute(_RENAME_PLAINLY)
         try:
             for view in rebuilt:
                 db.table(view.name).drop(ignore=True)
@@ -112,6 +115,7 @@ class _Tables:
                 connection.execute(_RECORD, (view.name, views.definition(view)))
         finally:
             connection.execute(_OVERWRITE)
+            connection.execute(RENAME_CHECKED)
 
     @staticmethod
     def give_up(connection: sqlite3.Connection, rebuilt: Iterable[View], begun: Begun) -> None:
@@ -131,8 +135,11 @@ class SqliteRebuilding(Rebuilding):
     _readers: Readers
     _writer: Writer | None
 
-    def _filling(self) -> AbstractContextManager[sqlite3.Connection]:
-        return self._checked_writer().transaction(lasting=False)
+    def _filling(self, beside: bytes | None = None) -> AbstractContextManager[sqlite3.Connection]:
+        return self._checked_writer().transaction(lasting=False, beside=beside)
+
+    def _in_batch(self) -> bool:
+        return self._checked_writer().owned() is not None
 
     @abstractmethod
     def _checked_writer(self) -> Writer:
@@ -147,16 +154,12 @@ class SqliteRebuilding(Rebuilding):
         with self._readers.one() as connection:
             found = (connection.execute(*each).fetchone() for each in outlines.samples(upto))
             sampled = [stream for (stream,) in filter(None, found)]
-        try:
-            for outline in projection.outlines:
-                left[outline.category] = self._outline(
-                    writer, number, outline, outlines.parts(outline, upto, sampled)
-                )
-        finally:
-            writer.unload(PART)
+        for outline in projection.outlines:
+            parts = outlines.parts(outline, upto, sampled)
+            left[outline.category] = self._outline(number, outline, parts)
         return left
 
-    def _outline(self, writer: Writer, number: int, outline: Outline, parts: Sequence[Part]) -> list[str]:
+    def _outline(self, number: int, outline: Outline, parts: Sequence[Part]) -> list[str]:
         """Fill in what an outline says, and return the streams it leaves."""
         filling = outlines.statements(outline, _NEW).filling
         left: list[str] = []
@@ -164,8 +167,7 @@ class SqliteRebuilding(Rebuilding):
             left += apart
             if image is None:
                 continue
-            writer.load(PART, image)
-            with self._tables(number) as connection, self._translated():
+            with self._tables(number, beside=image) as connection, self._translated():
                 for statement in filling:
                     connection.execute(*statement)
         return left
@@ -180,7 +182,7 @@ class SqliteRebuilding(Rebuilding):
                 text, bound = statements.outlined
                 connection.execute(text, (*bound, *part))
                 left = [stream for (stream,) in connection.execute(*statements.left)]
-                return connection.serialize(name=PART), left
+                return connection.serialize(name=BESIDE), left
             except sqlite3.OperationalError as error:
                 if _MALFORMED not in str(error):
                     raise

@@ -59,11 +59,7 @@ BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 # All that an outline asks of most events stands in the index, so that it reads no event for it. That no version comes
 # twice is the trigger's part.
 _INDEXED: Final = """
-DROP TRIGGER events_keep_insert;
-DROP TRIGGER events_keep_update;
-DROP TRIGGER events_keep_delete;
-ALTER TABLE events RENAME TO events_before;
-CREATE TABLE events (
+CREATE TABLE events_indexed (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     stream TEXT NOT NULL,
     version INTEGER NOT NULL,
@@ -72,12 +68,18 @@ CREATE TABLE events (
     data TEXT NOT NULL,
     digest BLOB NOT NULL
 );
-INSERT INTO events SELECT position, stream, version, type, time, data, digest FROM events_before ORDER BY position;
-DELETE FROM sqlite_sequence WHERE name = 'events';
-INSERT INTO sqlite_sequence SELECT 'events', seq FROM sqlite_sequence WHERE name = 'events_before';
-DROP TABLE events_before;
+INSERT INTO events_indexed SELECT position, stream, version, type, time, data, digest FROM events ORDER BY position;
+DELETE FROM sqlite_sequence WHERE name = 'events_indexed';
+INSERT INTO sqlite_sequence SELECT 'events_indexed', seq FROM sqlite_sequence WHERE name = 'events';
+DROP TABLE events;
+ALTER TABLE events_indexed RENAME TO events;
 CREATE INDEX events_by_stream ON events (stream, version, type, time);
 """
+_ADDED: Final = (
+    "SELECT sql FROM sqlite_master WHERE tbl_name = 'events' AND type IN ('index', 'trigger') AND sql IS NOT NULL"
+    " AND name NOT IN ('events_keep_insert', 'events_keep_update', 'events_keep_delete')"
+)
+"""What somebody else has added to the log's table."""
 
 
 # AUTOINCREMENT: a token is never used again, however many leases have ended.
@@ -138,8 +140,13 @@ def m003_subscriptions(db: Database) -> None:
 @migrations()
 def m004_outlines(db: Database) -> None:
     """Index streams by all that says how they stand; the events are copied once, as they are."""
-    for statement in _statements(_INDEXED + _APPEND_ONLY):
-        db.conn.execute(statement)
+    added = [sql for (sql,) in db.conn.execute(_ADDED)]
+    db.conn.execute("PRAGMA legacy_alter_table = ON")  # leave what others have made of the log as it is
+    try:
+        for statement in (*_statements(_INDEXED + _APPEND_ONLY), *added):
+            db.conn.execute(statement)
+    finally:
+        db.conn.execute("PRAGMA legacy_alter_table = OFF")
 
 
 def _statements(script: str) -> list[str]:

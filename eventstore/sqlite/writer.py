@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 _TOUCH: Final = "PRAGMA user_version = 0"
 """Writes the first page as it is."""
-_RELAXED: Final = SET_SYNCHRONOUS["relaxed"]
-_ATTACH: Final = "ATTACH ':memory:' AS ?"
-_DETACH: Final = "DETACH ?"
+BESIDE: Final = "part"
+_ATTACH: Final = f"ATTACH ':memory:' AS {BESIDE}"
+_DETACH: Final = f"DETACH {BESIDE}"
 
 
 class Writer:
@@ -67,6 +67,8 @@ class Writer:
         self._process = Process()
         self._identity = Identity(path)
         self._sure = False
+        self._waits: bool | None = True
+        """Whether commits wait for the disk as they were set to; None where that is not known."""
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         try:
@@ -147,11 +149,14 @@ class Writer:
             member.error = error
 
     @contextmanager
-    def transaction(self, *, lasting: bool = True) -> Iterator[sqlite3.Connection]:
+    def transaction(
+        self, *, lasting: bool = True, beside: bytes | None = None
+    ) -> Iterator[sqlite3.Connection]:
         """Commit what the block does, or undo it; inside a transaction of this thread, undo only the block.
 
         Args:
             lasting: whether the commit waits for the disk; one that does not lasts from the next one on that does.
+            beside: a database as bytes, attached as `BESIDE` for that time; not inside a transaction of this thread.
         """
         self._process.check()
         outer = self.owned()
@@ -159,8 +164,8 @@ class Writer:
             with self._savepoint(outer):
                 yield outer
             return
-        with self._alone(), nullcontext() if lasting else self._without_waiting():
-            connection = self._begun()
+        with self._alone(), nullcontext() if beside is None else self._beside(beside):
+            connection = self._begun(lasting=lasting)
             self._owner = threading.get_ident()
             try:
                 yield connection
@@ -171,16 +176,6 @@ class Writer:
             finally:
                 self._owner = None
             self._commit(connection, lasting=lasting)
-
-    @contextmanager
-    def _without_waiting(self) -> Iterator[None]:
-        with translated(self._path, self._timeout_s):
-            self._current().execute(_RELAXED)
-        try:
-            yield
-        finally:
-            if self._connection is not None:  # a new one waits from its beginning
-                self._connection.execute(SET_SYNCHRONOUS[self._durability])
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -194,12 +189,12 @@ class Writer:
             finally:
                 self._processes.release()
 
-    def _begun(self, *, touch: bool = False) -> sqlite3.Connection:
+    def _begun(self, *, touch: bool = False, lasting: bool = True) -> sqlite3.Connection:
         try:
-            connection = self._current()
-            if connection.in_transaction:  # an interrupt left it there
-                connection.execute("ROLLBACK")
+            connection = self._ready()
             self._identity.check()
+            if self._waits is not lasting:
+                self._waiting(connection, lasting=lasting)
             if not self._sure:
                 connection.execute(FOLD).fetchone()
             connection.execute("BEGIN IMMEDIATE")
@@ -209,6 +204,18 @@ class Writer:
             self._roll_back(self._connection)
             raise translation(error, self._path, self._timeout_s) from error
         return connection
+
+    def _ready(self) -> sqlite3.Connection:
+        connection = self._current()
+        if connection.in_transaction:  # an interrupt left it there
+            connection.execute("ROLLBACK")
+        return connection
+
+    def _waiting(self, connection: sqlite3.Connection, *, lasting: bool) -> None:
+        """Let commits wait for the disk, or not; who begins says what it needs, so no interrupt can leave it undone."""
+        self._waits = None
+        connection.execute(SET_SYNCHRONOUS[self._durability if lasting else "relaxed"])
+        self._waits = lasting
 
     def is_sure(self) -> bool:
         """Tell whether what can be read is on the disk: this connection has had a transaction."""
@@ -234,6 +241,7 @@ class Writer:
         if self._connection is None:
             self._connection = self._opened(create=False)
             self._wal.begin()
+            self._waits = True
         return self._connection
 
     def _commit(self, connection: sqlite3.Connection, *, lasting: bool = True) -> None:
@@ -303,26 +311,22 @@ class Writer:
             with self._alone():
                 self._wal.fold(self._current())
 
-    # ---- databases in memory
+    # ---- a database beside it
 
-    def load(self, name: str, image: bytes) -> None:
-        """Put a database of these bytes beside the file, under that name and in memory."""
-        with self._alone(), translated(self._path, self._timeout_s):
-            connection = self._current()
-            if name not in self._attached(connection):
-                connection.execute(_ATTACH, (name,))
-            connection.deserialize(image, name=name)
-
-    def unload(self, name: str) -> None:
-        """Let go of the database of that name, where there is one."""
-        with self._alone(), translated(self._path, self._timeout_s):
-            connection = self._current()
-            if name in self._attached(connection):
-                connection.execute(_DETACH, (name,))
-
-    @staticmethod
-    def _attached(connection: sqlite3.Connection) -> list[str]:
-        return [name for _, name, _ in connection.execute("PRAGMA database_list")]
+    @contextmanager
+    def _beside(self, image: bytes) -> Iterator[None]:
+        """Have the database of these bytes attached inside the block, as `BESIDE`."""
+        with translated(self._path, self._timeout_s):
+            connection = self._ready()
+            connection.execute(_ATTACH)
+        try:
+            with translated(self._path, self._timeout_s):
+                connection.deserialize(image, name=BESIDE)
+            yield
+        finally:
+            self._roll_back(connection)
+            if self._connection is connection:
+                connection.execute(_DETACH)
 
     # ---- forks
 
@@ -361,7 +365,10 @@ class Writer:
         if own is not None:
             return check_durable(own, self._durability)
         with self._alone(), translated(self._path, self._timeout_s):
-            return check_durable(self._current(), self._durability)
+            connection = self._ready()
+            if self._waits is not True:
+                self._waiting(connection, lasting=True)
+            return check_durable(connection, self._durability)
 
     @contextmanager
     def closing(self) -> Iterator[None]:

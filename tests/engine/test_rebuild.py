@@ -2,6 +2,7 @@
 
 import sqlite3
 import tempfile
+import threading
 from contextlib import closing
 
 import pytest
@@ -240,7 +241,7 @@ WRONG = {
         [REFUND._replace(apart=Entered("cites", REFUND.apart.types))],
     ),
     "two captures added": (two_captures, [PAYMENT._replace(once=None)]),
-    "any version read": (newer, [REFUND._replace(opening=(REFUND.opening[0], "{"))]),
+    "any version read": (newer, [REFUND._replace(start="{")]),
 }
 
 
@@ -268,19 +269,29 @@ def busy(engine, ask, wire, hkd):
 
 
 @pytest.mark.parametrize("few", [0, 100], ids=["added at once", "added at the end"])
+@pytest.mark.parametrize("when", ["before the fold", "after the fold", "before the outlines"])
 def test_what_is_recorded_during_a_rebuild_is_in_the_new_tables(
-    open_engine, ask, wire, hkd, monkeypatch, few
+    open_engine, ask, wire, hkd, monkeypatch, few, when
 ):
     monkeypatch.setattr(shared, "_FEW", few)
     engine = open_engine()
     plain(engine, ask, wire, "a", "b")
     engine.record("evonet", "poll", wire.says("evonet", "waiting", "success"))
-    told = Folding.whole
+    told, cut = Folding.whole, sql.parts
 
     def whole(self, upto, left):
+        if when == "before the fold" or (when == "before the outlines" and not left):
+            busy(engine, ask, wire, hkd)
         yield from told(self, upto, left)
-        busy(engine, ask, wire, hkd)
+        if when == "after the fold":
+            busy(engine, ask, wire, hkd)
 
+    def parts(outline, upto, sampled):
+        if when == "before the outlines" and outline.category == "payment":
+            busy(engine, ask, wire, hkd)
+        return cut(outline, upto, sampled)
+
+    monkeypatch.setattr(sql, "parts", parts)
     monkeypatch.setattr(Folding, "whole", whole)
     engine.rebuild()
     made = dump(engine)
@@ -329,6 +340,109 @@ def test_only_one_of_two_rebuilds_ends(lite, ask, wire, monkeypatch):
     assert dump(lite) == made
 
 
+def test_rebuilds_at_once_never_take_each_others_rows(lite, ask, wire, monkeypatch):
+    """The older one is refused, and whatever it was about to fill in stays out of the newer one's tables."""
+    plain(lite, ask, wire, "a", "b", "c")
+    made = dump(lite)
+    fill, newer = type(lite.store)._tables, []
+
+    def overtaken(self, number, **options):
+        if options.get("beside") and not newer:
+            newer.append(None)
+            lite.rebuild()
+            newer.append(dump(lite))
+        return fill(self, number, **options)
+
+    monkeypatch.setattr(type(lite.store), "_tables", overtaken)
+    with pytest.raises(StoreUnavailable, match="another rebuild"):
+        lite.rebuild()
+    assert newer == [None, made]
+    assert dump(lite) == made
+
+
+def test_many_rebuilds_at_once_end_and_leave_the_views_right(lite, ask, wire):
+    plain(lite, ask, wire, *"abcdefgh")
+    made = dump(lite)
+    ended = []
+
+    def rebuilding():
+        for _ in range(5):
+            try:
+                lite.rebuild()
+                ended.append(True)
+            except StoreUnavailable as error:
+                ended.append("another rebuild" in str(error))
+
+    threads = [threading.Thread(target=rebuilding) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ended == [True] * 15
+    assert dump(lite) == made
+
+
+def test_a_rebuild_leaves_the_writer_as_it_was(lite, ask, wire):
+    plain(lite, ask, wire, "a")
+    lite.rebuild()
+    writer = lite.store._writer
+    assert lite.store.describe()["synchronous"] == "FULL"
+    assert "part" not in [name for _, name, _ in writer._connection.execute("PRAGMA database_list")]
+    assert writer._connection.execute("PRAGMA secure_delete").fetchone() == (1,)
+    assert writer._connection.execute("PRAGMA legacy_alter_table").fetchone() == (0,)
+
+
+def test_an_interrupt_in_a_rebuild_never_lets_a_later_commit_go_without_the_disk(
+    lite, ask, wire, monkeypatch
+):
+    plain(lite, ask, wire, "a")
+    writer = lite.store._writer
+    commit, seen = type(writer)._commit, []
+
+    def interrupted(self, connection, *, lasting=True):
+        if not lasting and connection.in_transaction and len(seen) == 2:
+            seen.append("interrupt")
+            raise KeyboardInterrupt
+        seen.append((lasting, connection.execute("PRAGMA synchronous").fetchone()[0]))
+        commit(self, connection, lasting=lasting)
+
+    monkeypatch.setattr(type(writer), "_commit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lite.rebuild()
+    ask(lite, "r-1")
+    with lite.store.batch():
+        ask(lite, "r-2")
+    assert "interrupt" in seen
+    full = [synchronous for each in seen if each != "interrupt" for lasting, synchronous in [each] if lasting]
+    assert full
+    assert set(full) == {2}
+
+
+def test_a_rebuild_in_a_batch_that_is_undone_leaves_the_store_as_stale_as_it_was(lite, ask, wire, path):
+    plain(lite, ask, wire, "a")
+    lite.store.views_stale = True
+
+    def undone():
+        with lite.store.batch():
+            lite.rebuild()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        undone()
+    assert lite.store.views_stale is True
+    lite.rebuild()
+    assert lite.store.views_stale is False
+
+
+def test_what_others_have_made_of_a_view_stands_after_a_rebuild(lite, ask, wire, path):
+    plain(lite, ask, wire, "a")
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("CREATE VIEW report AS SELECT state, count(*) AS number FROM refunds GROUP BY state")
+    lite.rebuild()
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT sum(number) FROM report").fetchone() == (4,)
+
+
 def test_a_rebuild_inside_a_batch_knows_what_the_batch_has_done(open_engine, ask, wire):
     engine = open_engine()
     plain(engine, ask, wire, "a")
@@ -373,10 +487,36 @@ def test_data_that_is_no_json_is_set_aside_and_the_rest_is_rebuilt(lite, ask, wi
     assert [(line["event"], line["log_level"]) for line in logs] == [("views.rebuilt", "warning")]
 
 
+def test_evidence_of_a_newer_version_is_set_aside(lite, ask, wire, path):
+    plain(lite, ask, wire, "a")
+    made = dump(lite)
+    damage(path, "refund-a-done", 3, "data = replace(data, '{\"v\":1,', '{\"v\":2,')")
+    assert [stream for stream, _ in lite.rebuild().set_aside] == ["refund-a-done"]
+    assert dump(lite) == made
+
+
 def test_a_type_nobody_knows_is_set_aside(lite, ask, wire, path):
     plain(lite, ask, wire, "a")
     damage(path, "refund-a-done", 3, "type = 'evidence.odd'")
     assert [stream for stream, _ in lite.rebuild().set_aside] == ["refund-a-done"]
+
+
+@pytest.mark.parametrize("stream", ["refund-a-done", "payment-evonet-p-a-done"])
+def test_a_stream_with_a_gap_in_its_versions_is_set_aside(lite, ask, wire, path, stream):
+    plain(lite, ask, wire, "a", "b")
+    made = dump(lite)
+    damage(path, stream, 1, "version = 9")
+    assert [name for name, _ in lite.rebuild().set_aside] == [stream]
+    assert dump(lite) == made
+
+
+def test_a_number_that_is_empty_is_none_whoever_makes_the_row(lite, ask, path):
+    ask(lite, "r-1")
+    data = '{"v":1,"channel":"poll","code":"c","gateway_refund_id":"","trust":"unverified"}'
+    lite.store.append(Write("refund-r-1", 1, [NewEvent("evidence.pending", TIME, data)]))
+    lite.rebuild()
+    assert lite.replay().agrees
+    assert lite.refund("r-1").gateway_refund_id is None
 
 
 def test_a_log_with_a_gap_is_not_rebuilt_from(lite, ask, path):

@@ -108,6 +108,30 @@ def test_a_log_that_was_brought_up_to_date_is_append_only_again(older, open_stor
         connection.execute(statement)
 
 
+def test_what_others_have_added_to_the_log_stays(older, open_store, raw):
+    rows = older()
+    with raw() as connection:
+        connection.execute("CREATE INDEX mine ON events (type)")
+        connection.execute("CREATE VIEW report AS SELECT count(*) AS number FROM events")
+        connection.execute("CREATE TABLE outbox (position INTEGER REFERENCES events (position))")
+        connection.execute(
+            "CREATE TRIGGER tell AFTER INSERT ON events BEGIN INSERT INTO outbox VALUES (NEW.position); END"
+        )
+        before = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE name IN ('mine', 'report', 'outbox', 'tell')"
+        )
+        before = sorted(before.fetchall())
+    store = open_store()
+    store.append(Write("refund-new", 0, [NewEvent("refund.requested", TIME, "{}")]))
+    with raw() as connection:
+        after = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE name IN ('mine', 'report', 'outbox', 'tell')"
+        )
+        assert sorted(after.fetchall()) == before
+        assert connection.execute("SELECT number FROM report").fetchone() == (len(rows) + 1,)
+        assert connection.execute("SELECT position FROM outbox").fetchall() == [(len(rows) + 1,)]
+
+
 def test_a_migration_that_is_interrupted_leaves_the_older_file(older, path, open_store, monkeypatch):
     rows = older()
     monkeypatch.setattr(schema, "_INDEXED", schema._INDEXED + "SELECT nothing;\n")

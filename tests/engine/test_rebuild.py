@@ -382,9 +382,18 @@ def test_many_rebuilds_at_once_end_and_leave_the_views_right(lite, ask, wire):
     assert dump(lite) == made
 
 
-def test_a_rebuild_leaves_the_writer_as_it_was(lite, ask, wire):
+def test_a_rebuild_leaves_the_writer_as_it_was(lite, ask, wire, monkeypatch):
     plain(lite, ask, wire, "a")
-    lite.rebuild()
+    meanwhile = []
+
+    def whole(*_):
+        meanwhile.append(lite.store.describe()["synchronous"])
+        return ()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Folding, "whole", whole)
+        lite.rebuild()
+    assert meanwhile == ["FULL"]
     writer = lite.store._writer
     assert lite.store.describe()["synchronous"] == "FULL"
     assert "part" not in [name for _, name, _ in writer._connection.execute("PRAGMA database_list")]

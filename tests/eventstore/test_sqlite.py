@@ -633,6 +633,8 @@ def test_a_rebuild_that_fails_leaves_no_empty_table_in_the_place_of_a_lost_one(o
     drop(raw, "totals")
     with pytest.raises(ZeroDivisionError):
         store.rebuild(Given([TOTALS], (1 // 0 for _ in "x")))
+    with pytest.raises(StoreUnavailable, match="no such table: totals"):
+        list(store.rows(TOTALS))
     assert open_store(views=[TOTALS]).views_stale is True
 
 

@@ -44,7 +44,7 @@ _MALFORMED: Final = "malformed JSON"
 _KEEP_BYTES: Final = "PRAGMA secure_delete = OFF"
 """For a table of a view: it holds nothing that the log does not go on holding."""
 _RENAME_PLAINLY: Final = "PRAGMA legacy_alter_table = ON"
-RENAME_CHECKED: Final = "PRAGMA legacy_alter_table = OFF"
+_RENAME_CHECKED: Final = "PRAGMA legacy_alter_table = OFF"
 _OVERWRITE: Final = "PRAGMA secure_delete = ON"
 _MAPPED: Final = f"PRAGMA mmap_size = {2**40}"
 """Lets a thread that reads all over the file find its pages without copying each."""
@@ -106,16 +106,16 @@ class _Tables:
     def swap(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> None:
         """Put the new tables in the place of the live ones."""
         db = Database(connection, execute_plugins=False)
-        connection.execute(_KEEP_BYTES)
-        connection.execute(_RENAME_PLAINLY)
         try:
+            connection.execute(_KEEP_BYTES)
+            connection.execute(_RENAME_PLAINLY)
             for view in rebuilt:
                 db.table(view.name).drop(ignore=True)
                 db.rename_table(view.name + _NEW, view.name)
                 connection.execute(_RECORD, (view.name, views.definition(view)))
         finally:
             connection.execute(_OVERWRITE)
-            connection.execute(RENAME_CHECKED)
+            connection.execute(_RENAME_CHECKED)
 
     @staticmethod
     def give_up(connection: sqlite3.Connection, rebuilt: Iterable[View], begun: Begun) -> None:

@@ -80,7 +80,16 @@ def test_the_nearest_name_of_a_store_counts(run, easylink, tmp_path, before, aft
     assert [path.name for path in tmp_path.glob("*.db")] == [made]
 
 
-@pytest.mark.parametrize("url", ["sqlite://refunds.db", "mysql://u:hunter2@h/db", "nothing:at-all"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://refunds.db",
+        "sqlite:///refunds.db?mode=ro",
+        "sqlite:///refunds.db#ro",
+        "mysql://u:hunter2@h/db",
+        "nothing:at-all",
+    ],
+)
 def test_a_url_that_is_not_understood_is_wrong_use(run, url):
     told = run("list", "--db", url)
     assert (told.code, told.out, "hunter2" in told.err) == (2, "", False)

@@ -11,11 +11,14 @@ import structlog
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FOLD_AFTER: Final = 1_000
-"""Changed rows after which the write-ahead log is folded back into the file.
+_FOLD_AFTER: Final = 4_000
+"""Changed rows, and `_ROWS_A_COMMIT` for each commit, after which the write-ahead log is folded back into the file.
 
-They are few, so that the log is soon written over: a file that grows takes longer to reach the disk.
+They are few, so that the log is soon written over: a file that grows takes longer to reach the disk. They are more than
+an import commits at once, because a page that several commits change is folded once.
 """
+_ROWS_A_COMMIT: Final = 10
+"""A commit writes some pages whatever it changes."""
 FOLD: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 """Copies what no reader is in the way of into the file."""
 _FOLD_AND_EMPTY: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
@@ -29,12 +32,13 @@ class WriteAheadLog:
         self._path = path
         self._wait = f"PRAGMA busy_timeout = {round(1000 * timeout_s)}"
         self._folded = 0
+        self._commits = 0
         self._must_empty = False
         self._log = structlog.wrap_logger(logging.getLogger("refold.store"))
 
     def begin(self) -> None:
         """Begin with a new connection, which has changed nothing."""
-        self._folded = 0
+        self._folded = self._commits = 0
 
     def must_empty(self) -> None:
         """From the next commit on, let no copy of what was deleted stay behind."""
@@ -42,13 +46,15 @@ class WriteAheadLog:
 
     def committed(self, connection: sqlite3.Connection) -> None:
         """Fold where enough was changed since the last time, or something is to leave no copy."""
-        if self._must_empty or connection.total_changes - self._folded >= _FOLD_AFTER:
+        self._commits += 1
+        changed = connection.total_changes - self._folded + _ROWS_A_COMMIT * self._commits
+        if self._must_empty or changed >= _FOLD_AFTER:
             self.fold(connection)
 
     def fold(self, connection: sqlite3.Connection, *, empty: bool = False) -> None:
         """Fold; a failure is logged as `store.degraded`, because the events are safe in the write-ahead log."""
         try:
-            self._folded = connection.total_changes
+            self._folded, self._commits = connection.total_changes, 0
             if not (empty or self._must_empty):
                 connection.execute(FOLD).fetchone()
                 return

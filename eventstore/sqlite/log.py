@@ -54,6 +54,8 @@ _KEY: Final = "SELECT digest, first, last FROM keys WHERE key = ?"
 _BODY: Final = "SELECT digest, salt, headers, content FROM bodies WHERE digest = ?"
 BODIES: Final = "SELECT digest FROM bodies"
 _INSERT_EVENT: Final = "INSERT INTO events (position, stream, version, type, time, data, digest) VALUES "
+# Where an error ends the transaction, SQLite need not copy each page beforehand to undo the statement alone.
+_INSERT_OR_END: Final = _INSERT_EVENT.replace("INSERT INTO", "INSERT OR FAIL INTO")
 _INSERT_KEY: Final = "INSERT INTO keys (key, digest, first, last) VALUES (?, ?, ?, ?)"
 _INSERT_BODY: Final = (
     "INSERT INTO bodies (digest, salt, headers, content) VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING"
@@ -108,19 +110,25 @@ def _look(streams: int, keys: int) -> str:
     return ", ".join((_HEAD, *(f"({_VERSION})",) * streams, *(f"({_HAS_KEY})",) * keys))
 
 
-def insert(connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
-    """Store events."""
+def insert(connection: sqlite3.Connection, events: Sequence[EventRow], *, within: bool) -> None:
+    """Store events.
+
+    Args:
+        connection: inside a transaction.
+        events: their rows.
+        within: whether the transaction goes on after an error, which then leaves none of the events.
+    """
     if len(events) == 1:
-        connection.execute(_insert(1), events[0])
+        connection.execute(_insert(1, within), events[0])
         return
     for start in range(0, len(events), _MOST_AT_ONCE):
         rows = events[start : start + _MOST_AT_ONCE]
-        connection.execute(_insert(len(rows)), list(chain.from_iterable(rows)))
+        connection.execute(_insert(len(rows), within), list(chain.from_iterable(rows)))
 
 
 @cache
-def _insert(rows: int) -> str:
-    return _INSERT_EVENT + ", ".join(("(?, ?, ?, ?, ?, ?, ?)",) * rows)
+def _insert(rows: int, within: bool) -> str:  # noqa: FBT001 - a part of the cache's key
+    return (_INSERT_EVENT if within else _INSERT_OR_END) + ", ".join(("(?, ?, ?, ?, ?, ?, ?)",) * rows)
 
 
 def page(connection: sqlite3.Connection, sql: str, arguments: tuple[Value, ...]) -> list[StoredEvent]:

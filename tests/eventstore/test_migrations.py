@@ -52,7 +52,13 @@ def test_the_migrations_are_written_down(store, raw):
             "SELECT name FROM _sqlite_migrations WHERE migration_set = 'refold'"
         ).fetchall()
         assert schema.is_current(connection)
-    assert names == [("m001_log",), ("m002_leases",), ("m003_subscriptions",), ("m004_outlines",)]
+    assert [name for (name,) in names] == [
+        "m001_log",
+        "m002_leases",
+        "m003_subscriptions",
+        "m004_outlines",
+        "m005_inserts",
+    ]
 
 
 def test_a_file_from_before_the_leases_is_brought_up_to_date(open_store, append, raw):

@@ -263,7 +263,7 @@ def test_a_file_of_a_newer_refold_is_refused_and_not_touched(path, open_store, r
     for options in ({}, {"read_only": True}, {"create": False}):
         with pytest.raises(SchemaTooNew) as caught:
             open_store(**options)
-        assert (caught.value.found, caught.value.known) == (5, 4)
+        assert (caught.value.found, caught.value.known) == (6, 5)
     assert path.read_bytes() == before
 
 
@@ -694,7 +694,7 @@ def copied_alone(path, tmp_path):
 
 
 def test_many_appends_fold_the_write_ahead_log_back(path, tmp_path, store, append, monkeypatch):
-    monkeypatch.setattr(folding, "_FOLD_AFTER", 50)
+    monkeypatch.setattr(folding, "_FOLD_AFTER", 50 * (1 + folding._ROWS_A_COMMIT))
     for _ in range(40):
         append(store)
     assert copied_alone(path, tmp_path) == 0
@@ -704,7 +704,7 @@ def test_many_appends_fold_the_write_ahead_log_back(path, tmp_path, store, appen
 
 
 def test_the_write_ahead_log_does_not_grow_without_end(path, store, append, monkeypatch):
-    monkeypatch.setattr(folding, "_FOLD_AFTER", 20)
+    monkeypatch.setattr(folding, "_FOLD_AFTER", 20 * (1 + folding._ROWS_A_COMMIT))
     sizes = []
     for _ in range(5):
         for _ in range(40):
@@ -795,11 +795,15 @@ def statements_of(store):
     return seen
 
 
-def test_the_write_ahead_log_is_folded_back_once_in_so_many_rows(store, append, monkeypatch):
-    monkeypatch.setattr(folding, "_FOLD_AFTER", 10)
+@pytest.mark.parametrize(("events", "commits"), [(1, 10), (12, 5)])
+def test_the_write_ahead_log_is_folded_back_once_in_so_many_commits_and_rows(
+    store, append, monkeypatch, events, commits
+):
+    monkeypatch.setattr(folding, "_FOLD_AFTER", 110)
+    monkeypatch.setattr(folding, "_ROWS_A_COMMIT", 10)
     seen = statements_of(store)
-    for _ in range(40):
-        append(store)
+    for _ in range(4 * commits):
+        append(store, events)
     assert sum("wal_checkpoint" in statement for statement in seen) == 4
     assert store._writer._connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
 

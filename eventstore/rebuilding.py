@@ -44,7 +44,7 @@ class NewTables(Protocol):
     def check(self, declared: Iterable[View], /) -> None:
         """Raise `InvalidSetting` for views that cannot be tables."""
 
-    def begin(self, connection: Any, views: Iterable[View], /) -> Begun:  # noqa: ANN401 - each store has its own kind
+    def begin(self, connection: Any, views: Sequence[View], /) -> Begun:  # noqa: ANN401 - each store has its own kind
         """Make empty tables beside the live ones; those of an older rebuild go, and so does its number."""
 
     def number(self, connection: Any, /) -> int:  # noqa: ANN401

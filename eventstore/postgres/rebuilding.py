@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from ..rebuilding import NUMBER, Begun
-from . import definitions, views
+from . import definitions, grants, views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,8 +30,13 @@ class Tables:
         definitions.check(declared)
 
     @staticmethod
-    def begin(connection: Connection, rebuilt: Iterable[View]) -> Begun:
-        """Make empty tables; where a live one is lost that one as well, so that both can be read."""
+    def begin(connection: Connection, rebuilt: Sequence[View]) -> Begun:
+        """Make empty tables; where a live one is lost that one as well, so that both can be read.
+
+        Raises:
+            StoreUnavailable: an SQL view reads a live one.
+        """
+        views.check_replaceable(connection, rebuilt)
         there = views.tables(connection)
         lost = tuple(view for view in rebuilt if view.name not in there)
         for view in lost:
@@ -69,14 +74,16 @@ class Tables:
 
     @staticmethod
     def swap(connection: Connection, rebuilt: Iterable[View]) -> None:
-        """Put the new tables in the place of the live ones."""
+        """Put the new tables in the place of the live ones, with what was granted on those."""
         for view in rebuilt:
+            granted = grants.of_table(connection, view.name)
             views.drop_functions(connection, view.name + _NEW)
             views.run(connection, views.DROP_TABLE, sql.Identifier(view.name))
             views.run(connection, _RENAME_TABLE, sql.Identifier(view.name + _NEW), sql.Identifier(view.name))
             for name in views.index_names(view).values():
                 views.run(connection, _RENAME_INDEX, sql.Identifier(name + _NEW), sql.Identifier(name))
             views.create_functions(connection, view)
+            grants.give(connection, view, granted)
             connection.execute(views.RECORD, (view.name, definitions.definition(view)))
 
     @staticmethod

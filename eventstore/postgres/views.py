@@ -9,6 +9,7 @@ from psycopg import sql
 
 from ...engine.errors import StoreUnavailable
 from ...engine.ports import Difference
+from . import grants
 from .changes import as_json, calls
 from .definitions import definition, function_names
 from .rows import listed, one_row, ordered
@@ -26,6 +27,11 @@ _TABLES: Final = (
 _FUNCTIONS: Final = (
     "SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())"
     " AND starts_with(proname, %s)"
+)
+_READ_BY: Final = (
+    "SELECT DISTINCT reader.oid::regclass::text FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid"
+    " JOIN pg_class AS reader ON reader.oid = ev_class WHERE classid = 'pg_rewrite'::regclass"
+    " AND refobjid = to_regclass(quote_ident(%s)) AND reader.oid <> refobjid ORDER BY 1"
 )
 RECORD: Final = (
     "INSERT INTO views (name, definition) VALUES (%s, %s)"
@@ -78,23 +84,41 @@ _EACH: Final = sql.SQL(
 )
 
 
-def recreate(connection: Connection, changed: Iterable[View], *, empty_log: bool) -> None:
+def check_replaceable(connection: Connection, declared: Iterable[View]) -> None:
+    """Check that nothing of somebody else's hangs on the tables of these views, as an SQL view does that reads one.
+
+    Raises:
+        StoreUnavailable: something does.
+    """
+    for view in declared:
+        readers = [name for (name,) in connection.execute(_READ_BY, (view.name,)).fetchall()]
+        if readers:
+            raise StoreUnavailable(
+                f"{', '.join(readers)} reads the table {view.name}, which is to be made anew;"
+                " drop it, and create it again afterwards"
+            )
+
+
+def recreate(connection: Connection, changed: Sequence[View], *, empty_log: bool) -> None:
     """Create the tables of views empty; they stay stale until they are rebuilt, unless the log is empty too.
 
     Raises:
-        StoreUnavailable: the schema holds a table of that name that is none of ours.
+        StoreUnavailable: the schema holds a table of that name that is none of ours, or one that an SQL view reads.
     """
     kept, there = _kept(connection), tables(connection)
+    check_replaceable(connection, changed)
     for view in changed:
         if view.name in there and view.name not in kept:
             raise StoreUnavailable(
                 f"the schema holds a table {view.name} of something else; give refold a schema of its own:"
                 " …?options=-csearch_path%3Drefold"
             )
+        granted = grants.of_table(connection, view.name)
         run(connection, DROP_TABLE, sql.Identifier(view.name))
         create(connection, view)
         create_indexes(connection, view)
         create_functions(connection, view)
+        grants.give(connection, view, granted)
         connection.execute(RECORD, (view.name, definition(view) if empty_log else ""))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from refold.engine.errors import StoreReadOnly, StoreUnavailable
-from refold.engine.ports import Column, DeadLetter, NewEvent, Upsert, View, Write
+from refold.engine.ports import Column, DeadLetter, Given, NewEvent, Upsert, View, Write
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 ONE = Write("refund-a", None, [NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")])
@@ -114,3 +114,87 @@ def test_a_table_that_a_migration_will_make_is_no_grant_that_is_lacking(open_pos
     owner.execute("DROP TABLE subscriptions; DROP TABLE dead_letters; DROP FUNCTION advance_checkpoint")
     owner.execute("DROP FUNCTION tell_waiters CASCADE; DELETE FROM migrations WHERE number = 3")
     open_postgres().advance("a", expected=None, position=1)
+
+
+# ---- tables that take the place of others
+
+
+WITH_MORE = View("totals", (*TOTALS.columns, Column("kind", str)), ("id",))
+
+
+@pytest.fixture
+def reader(owner, namespace):
+    """Make a role that may read one column of the view, and pass that on."""
+    owner.execute("CREATE ROLE dashboard")
+    owner.execute(f"GRANT USAGE ON SCHEMA {namespace} TO dashboard")
+    owner.execute("GRANT SELECT (total) ON totals TO dashboard WITH GRANT OPTION")
+    yield "dashboard"
+    owner.execute("DROP OWNED BY dashboard; DROP ROLE dashboard")
+
+
+def granted(owner):
+    """Return what is granted on the view's table, and on its columns, to whom."""
+    table = owner.execute(
+        "SELECT relowner::regrole::text, relacl::text FROM pg_class WHERE oid = 'totals'::regclass"
+    )
+    columns = owner.execute(
+        "SELECT attname::text, attacl::text FROM pg_attribute"
+        " WHERE attrelid = 'totals'::regclass AND attacl IS NOT NULL ORDER BY attname"
+    )
+    return table.fetchone(), columns.fetchall()
+
+
+def replaced_by_a_rebuild(open_postgres):
+    open_postgres(views=[TOTALS]).rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))]))
+
+
+def replaced_by_another_definition(open_postgres):
+    open_postgres(views=[WITH_MORE])
+
+
+@pytest.mark.parametrize("replaced", [replaced_by_a_rebuild, replaced_by_another_definition])
+def test_the_grants_on_a_table_are_those_of_the_one_that_takes_its_place(
+    open_postgres, owner, role_url, reader, replaced
+):
+    owner.execute("GRANT SELECT ON totals TO PUBLIC")
+    before = granted(owner)
+    replaced(open_postgres)
+    assert granted(owner) == before
+    owner.execute(f"SET ROLE {reader}")
+    owner.execute("SELECT total FROM totals")
+    owner.execute("RESET ROLE")
+
+
+def test_a_role_goes_on_writing_after_another_one_has_rebuilt(open_postgres, role_url):
+    store = open_postgres(role_url, views=[TOTALS])
+    open_postgres(views=[TOTALS]).rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))]))
+    store.append(ONE, changes=[Upsert(TOTALS, ("t", 1))])
+    assert open_postgres(role_url, views=[TOTALS]).row(TOTALS, ("t",))["total"] == 2
+
+
+def test_a_grant_on_a_column_that_is_no_more_goes_with_it(open_postgres, owner, reader):
+    open_postgres(views=[View("totals", (Column("id", str), Column("sum", int, sums=True)), ("id",))])
+    assert granted(owner)[1] == []
+
+
+def test_a_table_that_an_administrator_has_rebuilt_stays_its_owners(
+    open_postgres, owner, role_url, namespace
+):
+    owner.execute(f'GRANT CREATE ON SCHEMA {namespace} TO "{ROLE}"; ALTER TABLE totals OWNER TO "{ROLE}"')
+    for _ in range(2):
+        open_postgres(views=[TOTALS]).rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))]))
+        assert granted(owner)[0][0] == f'"{ROLE}"'
+    owner.execute(f'ALTER TABLE views OWNER TO "{ROLE}"')
+    own = open_postgres(role_url, views=[TOTALS])
+    assert own.rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))])) == []
+
+
+def test_a_table_that_other_views_read_is_not_replaced_and_they_are_named(open_postgres, owner, namespace):
+    owner.execute("CREATE VIEW report AS SELECT sum(total) AS total FROM totals")
+    store = open_postgres(views=[TOTALS])
+    with pytest.raises(StoreUnavailable, match="report reads the table totals"):
+        store.rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))]))
+    with pytest.raises(StoreUnavailable, match="report reads the table totals"):
+        open_postgres(views=[WITH_MORE])
+    owner.execute("DROP VIEW report")
+    store.rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))]))

@@ -29,7 +29,7 @@ def rebuild(refunds: RefundEngine) -> int:
     return refunds.rebuild().events
 
 
-def beside(refunds: RefundEngine) -> str:
+def _beside(refunds: RefundEngine) -> str:
     """Append single events while the views are rebuilt, and say how long these took."""
     began, taken = threading.Event(), []
     rebuilding = threading.Thread(target=lambda: (began.set(), refunds.rebuild()))
@@ -44,7 +44,7 @@ def beside(refunds: RefundEngine) -> str:
     return f"{len(taken):,} appends beside a rebuild took {median(taken):.2f} ms, at most {max(taken):.0f} ms"
 
 
-def checked(refunds: RefundEngine) -> str:
+def _checked(refunds: RefundEngine) -> str:
     """Fold the whole log, digests and all, compare it with the rebuilt views, and say how fast that was."""
     began = time.perf_counter()
     report = refunds.replay()
@@ -64,10 +64,10 @@ def rebuilding(place: Place) -> list[Row]:
         "peer: its mapper and a policy over its notifications, as its SQLite has no subscriptions"
     )
     row.notes.append("limit: one SELECT that reads every event inside SQLite and writes nothing")
-    row.notes.append(checked(refunds))
+    row.notes.append(_checked(refunds))
     large, many = _rebuilt("rebuild_refunds_at_1e6", place, filled(place, place.sizes.large), None)
     for one, opened in ((row, refunds), (large, many)):
-        one.notes.append(beside(opened))
+        one.notes.append(_beside(opened))
     for one in (row, large):
         one.targets.append(Target(text=">= 1,000,000", reached=median(one.ours), at_least=1e6))
     return [row, large]

@@ -27,7 +27,7 @@ def subscription(place: Place) -> Row:
     peer = contenders.peer(place, saved.copy(place))
     rates = interleaved(
         place.sizes,
-        {"ours": following(ours), "peer": _peers(peer, saved.events), "limit": paging(raw)},
+        {"ours": following(ours), "peer": following_peer(peer, saved.events), "limit": paging(raw)},
     )
     row = Row(name="subscription_postgres", unit="events/s", **rates)
     row.notes.append(f"{full.events:,} events; a durable checkpoint every {CHUNK} events, for all three")
@@ -35,7 +35,7 @@ def subscription(place: Place) -> Row:
     return row
 
 
-def _peers(peer: PeerPostgres, events: int) -> Contender:
+def following_peer(peer: PeerPostgres, events: int) -> Contender:
     """Return what follows its subscription, which waits for more at the end: `events` are all there are."""
     recorder = PostgresProcessRecorder(peer.datastore)
     recorder.create_table()

@@ -27,7 +27,7 @@ SELECT_ALL = (
     " WHERE position > ? ORDER BY position"
 )
 SELECT_PAGE = SELECT_ALL + " LIMIT ?"
-_PASS = "SELECT count(*), sum(length(stream) + length(type) + length(data)) FROM events"  # noqa: S105 - no password
+_READ_EVERY = "SELECT count(*), sum(length(stream) + length(type) + length(data)) FROM events"
 CHECKPOINT = "INSERT OR REPLACE INTO subscriptions (name, checkpoint) VALUES (?, ?)"
 _TABLE = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'events'"
 _TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
@@ -95,7 +95,7 @@ class Raw:
 
     def pass_over(self) -> int:
         """Let SQLite read every event; return how many there were."""
-        count: int = self.connection.execute(_PASS).fetchone()[0]
+        count: int = self.connection.execute(_READ_EVERY).fetchone()[0]
         return count
 
     def durability(self) -> str:

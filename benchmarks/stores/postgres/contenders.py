@@ -47,7 +47,7 @@ _CHECKPOINT = (
     "INSERT INTO subscriptions (name, checkpoint) VALUES (%s, %s)"
     " ON CONFLICT (name) DO UPDATE SET checkpoint = EXCLUDED.checkpoint"
 )
-_PASS = "SELECT count(*), sum(length(stream) + length(type) + length(data)) FROM events"  # noqa: S105 - no password
+_READ_EVERY = "SELECT count(*), sum(length(stream) + length(type) + length(data)) FROM events"
 FILL = "INSERT INTO rebuilt VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
 """What fills the table that the peer's application is folded into."""
 CHUNK = 1_000
@@ -118,7 +118,7 @@ class RawReader:
 
     def pass_over(self) -> int:
         """Let the server read every event; return how many there were."""
-        found = self._connection.execute(_PASS).fetchone()
+        found = self._connection.execute(_READ_EVERY).fetchone()
         return 0 if found is None else int(found[0])
 
     def durability(self) -> str:

@@ -1,6 +1,6 @@
 """How fast the stores are: ours, the eventsourcing library and the raw driver, each figure from one run on one disk.
 
-    python benchmarks/bench.py                             every row; about six minutes on two cores
+    python benchmarks/bench.py                             every row; about seven minutes on two cores
     python benchmarks/bench.py --quick                     small sizes, for trying
     python benchmarks/bench.py --only import_sqlite ...    some rows
     python benchmarks/bench.py --folder /mnt/disk          on another disk than that of the temporary folder
@@ -22,9 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-from stores import growing, networked, reading, subscribing, writing
+from stores import growing, reading, rebuilding, subscribing, writing
 from stores.measuring import FULL, QUICK, Skipped
 from stores.place import Place
+from stores.postgres import growing as growing_postgres
+from stores.postgres import reading as reading_postgres
+from stores.postgres import rebuilding as rebuilding_postgres
+from stores.postgres import subscribing as subscribing_postgres
+from stores.postgres import writing as writing_postgres
 from stores.table import print_table
 
 if TYPE_CHECKING:
@@ -51,12 +56,20 @@ ROWS: Mapping[str, MakeRow] = {
     "read_stream_at_1e6": growing.reading_streams,
     "read_all_at_1e5": growing.reading_all,
     "read_all_at_1e6": growing.reading_all,
-    "rebuild_refunds": growing.rebuilding,
-    "single_append_postgres": networked.single_append,
-    "concurrent_8_postgres": partial(networked.concurrent, callers=8),
-    "concurrent_32_postgres": partial(networked.concurrent, callers=32),
-    "concurrent_128_postgres": partial(networked.concurrent, callers=128),
-    "import_postgres": networked.importing,
+    "rebuild_refunds": rebuilding.rebuilding,
+    "single_append_postgres": writing_postgres.single_append,
+    "concurrent_8_postgres": partial(writing_postgres.concurrent, callers=8),
+    "concurrent_32_postgres": partial(writing_postgres.concurrent, callers=32),
+    "concurrent_128_postgres": partial(writing_postgres.concurrent, callers=128),
+    "import_postgres": writing_postgres.importing,
+    "read_stream_postgres": reading_postgres.read_stream,
+    "read_stream_postgres_at_1e6": reading_postgres.read_stream,
+    "read_all_postgres": reading_postgres.read_all,
+    "read_all_postgres_at_1e6": reading_postgres.read_all,
+    "subscription_postgres": subscribing_postgres.subscription,
+    "append_postgres_at_1e5": growing_postgres.appending,
+    "append_postgres_at_1e6": growing_postgres.appending,
+    "rebuild_refunds_postgres": rebuilding_postgres.rebuilding,
 }
 
 

@@ -1,7 +1,8 @@
 """Stores that hold 10^5 and 10^6 events, made once a run and copied for each row that needs one.
 
 Many refunds are under way at once, as in a service: a refund's events lie 250 positions apart. The raw file is a copy
-of ours without its triggers.
+of ours without its triggers. The peer's file has the same events in the same order. postgres/filled.py has the same on
+PostgreSQL.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import shutil
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
 
 from refold.engine.composition import open_store
 from refold.engine.ports import Write
 
+from .peer import Peer, application, lived, stored_event
 from .refunds import events_of, new_ids, payment_stream, refund_stream, reservation_of
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ UNDER_WAY = 250
 
 
 class Filled(NamedTuple):
-    """A closed store of ours: its file, the refunds in it, and its events."""
+    """A closed store: its file, the refunds in it, and its events."""
 
     path: Path
     refunds: Sequence[str]
@@ -67,3 +70,36 @@ def filled(place: Place, events: int) -> Filled:
         return Filled(path, ids, store.head())
     finally:
         store.close()
+
+
+@cache
+def peer_filled(place: Place, events: int) -> Filled:
+    """Return a file of the peer's recorder with the same events as the store of that size, made at the first call."""
+    path, full = place.new_file(), filled(place, events)
+    peer = Peer(path)
+    try:
+        for at in range(0, len(full.refunds), UNDER_WAY):
+            _fill_peer(peer, full.refunds[at : at + UNDER_WAY])
+        return Filled(path, full.refunds, full.events)
+    finally:
+        peer.close()
+
+
+def _fill_peer(peer: Peer, some: Sequence[str]) -> None:
+    lives = {refund_id: events_of(refund_id) for refund_id in some}
+    for version in range(1, len(lives[some[0]]) + 1):
+        peer.recorder.insert_events([stored_event(each, version, lives[each][version - 1]) for each in some])
+    peer.recorder.insert_events([stored_event(uuid4().hex, 1, reservation_of(each)) for each in some])
+
+
+@cache
+def application_filled(place: Place, events: int) -> Filled:
+    """Return a file of the peer's application with about as many events of whole refunds, made at the first call."""
+    path, ids = place.new_file(), new_ids(events // len(events_of(new_ids(1)[0])))
+    app = application(path)
+    try:
+        for at in range(0, len(ids), UNDER_WAY):
+            app.save(*map(lived, ids[at : at + UNDER_WAY]))
+        return Filled(path, ids, app.recorder.max_notification_id())
+    finally:
+        app.close()

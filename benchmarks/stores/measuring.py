@@ -176,6 +176,16 @@ def each(action: Callable[[Any], object], things: Sequence[Any]) -> float:
     return len(things) / (time.perf_counter() - began)
 
 
+def counted(work: Callable[[], int]) -> Contender:
+    """Return a contender that does a work, which returns how much it was."""
+
+    def take() -> float:
+        began = time.perf_counter()
+        return work() / (time.perf_counter() - began)
+
+    return take
+
+
 class Threads:
     """So many threads that each do something again and again, all at once; keeps how long each time took.
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from eventsourcing.persistence import ApplicationRecorder
     from eventsourcing.sqlite import SQLiteConnection
 
     from refold.engine.ports import NewEvent
@@ -40,16 +41,10 @@ class _FullPool(SQLiteConnectionPool):
         return made
 
 
-class Peer:
-    """Its application recorder on one SQLite file."""
+class Recorded:
+    """What its application recorder does, on SQLite and on PostgreSQL."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the file."""
-        self.datastore = SQLiteDatastore(str(path))
-        self.datastore.pool.close()
-        self.datastore.pool = _FullPool(db_name=str(path), pool_timeout=60.0, lock_timeout=60)
-        self.recorder = SQLiteApplicationRecorder(self.datastore)
-        self.recorder.create_table()
+    recorder: ApplicationRecorder
 
     def append(self, stored: StoredEvent) -> None:
         """Commit one event."""
@@ -65,6 +60,18 @@ class Peer:
         while page := self.recorder.select_notifications(start, PAGE):
             yield from page
             start = page[-1].id + 1
+
+
+class Peer(Recorded):
+    """Its application recorder on one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file, where it is not there."""
+        self.datastore = SQLiteDatastore(str(path))
+        self.datastore.pool.close()
+        self.datastore.pool = _FullPool(db_name=str(path), pool_timeout=60.0, lock_timeout=60)
+        self.recorder = SQLiteApplicationRecorder(self.datastore)
+        self.recorder.create_table()
 
     def durability(self) -> str:
         """Read back how far a commit waits for the disk."""
@@ -149,14 +156,19 @@ _VIEW = (
     " currency TEXT, state TEXT, signals TEXT, version INTEGER)"
 )
 _DROP = "DROP TABLE IF EXISTS rebuilt"
-_FILL = "INSERT INTO rebuilt VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+FILL = "INSERT INTO rebuilt VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-def rebuilt(app: Refunds) -> int:
+def rebuilt(app: Refunds, fill: str = FILL) -> int:
     """Make a table of refunds from all its notifications; return how many there were.
 
-    Its SQLite recorder has no subscriptions, so its projections cannot run on it. This is what its user writes
-    instead: its recorder's notifications, its mapper, a policy that folds, and a table filled in one transaction.
+    Its SQLite recorder has no subscriptions, so its projections cannot run on it; on PostgreSQL they run, and commit
+    after each event. This is what its user writes instead: its recorder's notifications, its mapper, a policy that
+    folds, and a table filled in one transaction.
+
+    Args:
+        app: the application.
+        fill: the INSERT into the table, with the placeholders of the database's driver.
     """
     refunds: dict[UUID, Refund] = {}
     start, count = 1, 0
@@ -169,7 +181,7 @@ def rebuilt(app: Refunds) -> int:
     with app.factory.datastore.transaction(commit=True) as cursor:
         cursor.execute(_DROP)
         cursor.execute(_VIEW)
-        cursor.executemany(_FILL, [*map(_view_row, refunds.values())])
+        cursor.executemany(fill, [*map(_view_row, refunds.values())])
     return count
 
 

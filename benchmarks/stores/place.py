@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 from refold.engine.composition import open_store
 
 from .peer import Peer
+from .postgres.server import running
 from .raw import Raw
-from .server import running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from refold.engine.ports import EventStore
 
     from .measuring import Sizes
-    from .server import Server
+    from .postgres.server import Server
 
 TIMEOUT_S = 60.0
 """How long a caller waits for its turn; no caller of a run may give up."""
@@ -82,9 +82,9 @@ class Place:
         )
         return store
 
-    def peer(self) -> Peer:
-        """Open the peer's recorder on a new file."""
-        peer: Peer = self.closing(Peer(self.new_file()))
+    def peer(self, path: Path | None = None) -> Peer:
+        """Open the peer's recorder on a new file, or on one of its own."""
+        peer: Peer = self.closing(Peer(path or self.new_file()))
         self.durability["sqlite peer"] = peer.durability()
         return peer
 

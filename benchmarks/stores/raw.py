@@ -27,6 +27,7 @@ SELECT_ALL = (
     " WHERE position > ? ORDER BY position"
 )
 SELECT_PAGE = SELECT_ALL + " LIMIT ?"
+_READ_EVERY = "SELECT count(*), sum(length(stream) + length(type) + length(data)) FROM events"
 CHECKPOINT = "INSERT OR REPLACE INTO subscriptions (name, checkpoint) VALUES (?, ?)"
 _TABLE = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'events'"
 _TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
@@ -91,6 +92,11 @@ class Raw:
             execute(CHECKPOINT, (name, position))
             execute("COMMIT")
         return position
+
+    def pass_over(self) -> int:
+        """Let SQLite read every event; return how many there were."""
+        count: int = self.connection.execute(_READ_EVERY).fetchone()[0]
+        return count
 
     def durability(self) -> str:
         """Read back how far a commit waits for the disk."""

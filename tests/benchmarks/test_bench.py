@@ -82,6 +82,12 @@ def test_a_row_stops_when_its_time_is_up_and_then_the_first_round_counts(measuri
     assert rates == {"ours": [1.0]}
 
 
+def test_a_rate_is_what_was_done_by_the_seconds_it_took(measuring, monkeypatch):
+    monkeypatch.setattr(measuring.time, "perf_counter", iter([10.0, 14.0]).__next__)
+
+    assert measuring.counted(lambda: 20)() == 5.0
+
+
 def test_a_ratio_is_the_median_of_the_ratios_within_each_round(measuring):
     assert measuring.ratio([1, 10, 100], [2, 5, 400]) == 0.5
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
-from .measuring import Skipped
+from ..measuring import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,8 @@ STARTED_WITHIN_S: Final = 30.0
 ACCOUNT: Final = "nobody"
 """Whose the server is where root measures: PostgreSQL refuses to be root's."""
 _SETTINGS: Final = ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "server_version")
+_CREATE: Final = sql.SQL("CREATE DATABASE {}")
+_COPY: Final = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
 _SHOW: Final = "SELECT setting FROM pg_settings WHERE name = %s"
 
 
@@ -40,10 +42,16 @@ class Server:
         self.folder = folder
 
     def create(self, name: str) -> str:
-        """Create a database and return its name."""
+        """Create an empty database and return its name."""
         with self.connect("postgres") as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(_CREATE.format(sql.Identifier(name)))
         return name
+
+    def copy(self, name: str, new_name: str) -> str:
+        """Copy the files of a database, to which nobody is connected, and return the name of the copy."""
+        with self.connect("postgres") as connection:
+            connection.execute(_COPY.format(sql.Identifier(new_name), sql.Identifier(name)))
+        return new_name
 
     def connect(self, name: str) -> psycopg.Connection[Any]:
         """Connect to a database."""

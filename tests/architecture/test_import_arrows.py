@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
+
 DOMAIN_PACKAGES = frozenset({"iso4217", "pydantic", "transitions"})
 IMPURE = frozenset(
     {"asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets"}

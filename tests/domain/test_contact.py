@@ -34,6 +34,8 @@ from refold.engine.domain.refund import Attempt, Refund, Resolution, fold
 from refold.engine.domain.schedule import Schedule, Stage, backoff_s, seconds_between, spread
 from refold.engine.domain.signals import BIT, OUTCOME_BITS, Signal, State
 
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
+
 PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=300)
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NO, YES = False, True

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from refold.engine.domain import masking
 from refold.engine.domain.masking import mask_cards, mask_text
 
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
+
 PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=300)
 SEEDS = sorted((Path(__file__).parent.parent / "seeds").iterdir())
 

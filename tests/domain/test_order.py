@@ -13,6 +13,8 @@ from refold.engine.domain.proof import Arrival, decide_evidence
 from refold.engine.domain.refund import evolve
 from refold.engine.domain.signals import Signal
 
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
+
 PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 
 PIECES = (

@@ -29,6 +29,8 @@ from refold.engine.domain.refund import (
 from refold.engine.domain.signals import Signal, State, signals_in
 from refold.engine.domain.wire import from_wire, to_wire
 
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
+
 PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=200, stateful_step_count=25)
 MESSAGE = MessageRef(digest="00", size=2)
 ANSWERS = (Channel.API_RESPONSE, Channel.POLL, Channel.WEBHOOK, Channel.REPORT)

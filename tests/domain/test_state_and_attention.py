@@ -18,6 +18,8 @@ from refold.engine.domain.refund import (
 )
 from refold.engine.domain.signals import State, state_of
 
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
+
 DECISIONS = ("success", "failed", "closed")
 FLAGS = {
     "mismatch": "mismatched",

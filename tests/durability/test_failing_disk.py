@@ -10,6 +10,8 @@ from refold.engine.errors import OutcomeUnknown, RefoldError, StoreError, StoreF
 from refold.eventstore import MemoryStore
 from refold.eventstore.sqlite.writer import Writer
 
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
+
 FAULTS = {
     "an error, once": {},
     "errors from then on": {"sticky": True},

@@ -4,6 +4,8 @@ import pytest
 
 from refold.eventstore import MemoryStore
 
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
+
 SEED = 20_261_122
 
 

@@ -8,8 +8,12 @@ import random
 import signal
 from collections import Counter
 
+import pytest
+
 from refold.adapters.simulators import Faults
 from refold.engine import Attention, Money
+
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
 
 SEED = "four hundred refunds"
 EACH = 100

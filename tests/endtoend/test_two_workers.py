@@ -3,7 +3,11 @@
 import signal
 from collections import Counter
 
+import pytest
+
 from refold.engine import Money
+
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
 
 REFUNDS = 200
 CAPABILITIES = {"recheck_s": [], "outcome_window_s": 600}
@@ -26,8 +30,10 @@ def test_two_workers_send_each_of_two_hundred_refunds_once(world):
         assert [there.end(worker, how=signal.SIGTERM) for worker in workers] == [0, 0]
         assert sorted(there.posts()) == sorted(asked)
         assert all(there.simulators[gateway].ledger.moved(refund_id) == 100 for gateway, refund_id in asked)
-        contacts = [[line.split() for line in there.said(worker)] for worker in workers]
-        # On a machine that is busy a connection may not come about in time: nothing left, and it is tried again.
-        worked = [sum(line[0] == "submit" and line[-1] != "not_sent" for line in lines) for lines in contacts]
-        assert sum(worked) == REFUNDS, [line for lines in contacts for line in lines if line[0] == "submit"]
-        assert min(worked) > 0, "one of them did nothing: the test would show nothing"
+        # On a machine that is busy a request may come to nothing, and is sent when that is certain: then it was two tries.
+        tried = [
+            {line.split()[1] for line in there.said(worker) if line.startswith("submit ")}
+            for worker in workers
+        ]
+        assert set.union(*tried) == {refund_id for _, refund_id in asked}
+        assert min(map(len, tried)) > 0, "one of them did nothing: the test would show nothing"

@@ -6,9 +6,13 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+import pytest
+
 from refold.engine.testing.store_scenery import VIEWS
 from refold.eventstore import SqliteStore
 from refold.eventstore.postgres import PostgresStore
+
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
 
 
 def script(name):

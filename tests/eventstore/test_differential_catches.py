@@ -14,6 +14,8 @@ from refold.engine.ports import Delete, Upsert
 from refold.engine.testing.store_scenery import PAIRS, TOTALS
 from refold.eventstore import MemoryStore
 
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
+
 
 def script(name):
     """Load a script of this folder once, by its own name."""

@@ -33,6 +33,8 @@ from refold.engine.domain.refund import fold
 from refold.engine.domain.signals import Signal
 from refold.engine.ports import AbsenceRule, Schedule, Stage
 
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
+
 TICK_S = 60
 LAST = 8
 """Ticks that are explored: long enough for a key to be forgotten and a refund to be sent after that."""

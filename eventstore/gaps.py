@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..engine.errors import EventMissing
+from ..engine.ports import StoredEvent
 from .codec import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from ..engine.ports import StoredEvent
 
 
 def dense(
@@ -23,9 +21,9 @@ def dense(
         EventCorrupt: the bytes of one do not match its digest.
         EventMissing: the numbers have a gap.
     """
-    of = attrgetter(number)
+    place = StoredEvent._fields.index(number)
     for event in events:
-        if of(checked(event)) != after + 1:
+        if checked(event)[place] != after + 1:
             break
         after += 1
         yield event

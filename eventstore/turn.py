@@ -117,10 +117,11 @@ class Turn:
 
     def is_set_aside(self, stream: str) -> bool:
         """Tell whether an earlier event of that stream is a dead letter."""
-        if any(letter.event.stream == stream for letter in self._letters):
+        if self._letters and any(letter.event.stream == stream for letter in self._letters):
             return True
-        found = self._store.dead_letters(self._name, stream=stream) if self._any_set_aside else ()
-        return next(iter(found), None) is not None
+        if not self._any_set_aside:
+            return False
+        return next(iter(self._store.dead_letters(self._name, stream=stream)), None) is not None
 
     def accept(self, position: int, changes: Iterable[Change]) -> None:
         """Note that the event at `position` was handled, and what it changes."""

@@ -1,6 +1,5 @@
 """The adapter `evocloud`: one endpoint that cancels or refunds, and a field that says which it did."""
 
-import json
 from datetime import UTC, datetime
 
 import pytest
@@ -21,11 +20,6 @@ ORDER = RefundOrder(refund_id="r+1&x", payment_id="p/1", amount=Money(1000, "USD
 POST, POLL, HOOK = Channel.API_RESPONSE, Channel.POLL, Channel.WEBHOOK
 READ = {POST: Evocloud.read_response, POLL: Evocloud.read_poll, HOOK: Evocloud.read_webhook}
 REJECTED, UNCERTAIN, UNRECOGNISED = Signal.REJECTED, Signal.UNCERTAIN, Signal.UNRECOGNISED
-
-
-def message(body, **fields):
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Message(body=raw, received_at=NOW, **fields)
 
 
 def part(status, own_id="r-1", **more):
@@ -82,7 +76,7 @@ RESULTS = [
 @pytest.mark.parametrize(("choice", "name"), [("Refund", "refund"), ("Cancel", "cancel")])
 @pytest.mark.parametrize(("status", "signal"), STATUSES)
 def test_every_documented_status_of_both_objects_is_in_the_table_and_read_by_it(
-    channel, choice, name, status, signal
+    message, channel, choice, name, status, signal
 ):
     rows = [code for code in Evocloud().codes if code[:3] == (channel, f"{name}.status", status)]
     assert [row.signal for row in rows] == [signal]
@@ -93,7 +87,7 @@ def test_every_documented_status_of_both_objects_is_in_the_table_and_read_by_it(
 
 
 @pytest.mark.parametrize(("channel", "result", "signal", "hold"), RESULTS)
-def test_every_result_outside_s_is_in_the_table_and_read_by_it(channel, result, signal, hold):
+def test_every_result_outside_s_is_in_the_table_and_read_by_it(message, channel, result, signal, hold):
     rows = {code.value: code.signal for code in Evocloud().codes if code[:2] == (channel, "result.code")}
     assert rows.get(result, rows[f"{result[0]}*"]) == signal
     found = READ[channel](Evocloud(), message(answer(result)))
@@ -127,7 +121,7 @@ def test_every_family_and_choice_is_in_the_table_of_every_channel(channel, row):
         "Failed",
     ],
 )
-def test_the_payments_status_is_in_the_table_and_never_read_as_the_refunds(status):
+def test_the_payments_status_is_in_the_table_and_never_read_as_the_refunds(message, status):
     assert {code.signal for code in Evocloud().codes if code[1:3] == ("payment.status", status)} == {None}
     assert Evocloud().read_poll(message(answer(payment={"status": status}))).signal is UNCERTAIN
 
@@ -166,20 +160,20 @@ def test_no_word_stands_twice_in_the_table():
         ),
     ],
 )
-def test_the_field_says_which_object_tells(objects, signal, code):
+def test_the_field_says_which_object_tells(message, objects, signal, code):
     for read in (Evocloud.read_response, Evocloud.read_poll):
         found = read(Evocloud(), message(answer(**objects)))
         assert (found.signal, found.code) == (signal, code)
 
 
-def test_a_rejection_that_shows_a_cancel_under_way_keeps_the_amount_until_a_query():
+def test_a_rejection_that_shows_a_cancel_under_way_keeps_the_amount_until_a_query(message):
     found = Evocloud().read_response(
         message(answer("B0012", cancelOrRefund="Cancel", cancel=part("Received")))
     )
     assert (found.signal, found.hold, found.refund_id) == (REJECTED, Hold.UNTIL_QUERY, "r-1")
 
 
-def test_an_uncertain_answer_holds_nothing_by_itself():
+def test_an_uncertain_answer_holds_nothing_by_itself(message):
     found = Evocloud().read_response(
         message(answer("E0000", cancelOrRefund="Refund", refund=part("Received")))
     )
@@ -197,12 +191,12 @@ def test_an_uncertain_answer_holds_nothing_by_itself():
         {"eventCode": "Cancel", "cancel": {"status": None}},
     ],
 )
-def test_a_webhook_about_something_else_is_unreadable(body):
+def test_a_webhook_about_something_else_is_unreadable(message, body):
     with pytest.raises(UnreadableMessage):
         Evocloud().read_webhook(message(body))
 
 
-def test_a_cancelled_payment_that_was_refused_contradicts_itself():
+def test_a_cancelled_payment_that_was_refused_contradicts_itself(message):
     body = answer("P0001", eventCode="Cancel", cancel=part("Success"))
     assert Evocloud().read_webhook(message(body)).signal is UNRECOGNISED
 
@@ -243,7 +237,7 @@ def test_what_is_built_reads_back_as_what_was_ordered():
     )
 
 
-def test_a_request_may_leave_the_amount_out():
+def test_a_request_may_leave_the_amount_out(message):
     sent = Evocloud().read_request(message({"merchantTransInfo": {"merchantTransID": "r-1"}}))
     assert (sent.refund_id, sent.amount, sent.payment_id, sent.account) == ("r-1", None, None, None)
 
@@ -260,7 +254,7 @@ def test_a_request_may_leave_the_amount_out():
         ("", None, None),
     ],
 )
-def test_the_target_of_a_request_names_store_and_payment(target, payment_id, account):
+def test_the_target_of_a_request_names_store_and_payment(message, target, payment_id, account):
     sent = Evocloud().read_request(message({"merchantTransInfo": {"merchantTransID": "r-1"}}, target=target))
     assert (sent.payment_id, sent.account) == (payment_id, account)
 

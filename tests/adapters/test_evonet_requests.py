@@ -23,10 +23,6 @@ KEY = SigningKey("main", SECRET)
 STAMP = "2026-11-21T12:00:00+00:00"
 
 
-def message(body, **fields):
-    return Message(body=body, received_at=NOW, **fields)
-
-
 def order(**fields):
     given = {
         "refund_id": "refund_25072",
@@ -211,7 +207,7 @@ def test_settings_that_cannot_work_are_refused(setting):
         (b'{"merchantTransInfo":{"merchantTransID":"r"},"transAmount":"100 HKD"}', InvalidAmount),
     ],
 )
-def test_a_request_without_id_or_amount_is_refused(body, error):
+def test_a_request_without_id_or_amount_is_refused(message, body, error):
     with pytest.raises(error):
         Evonet().read_request(message(body))
 
@@ -229,7 +225,7 @@ def test_a_request_without_id_or_amount_is_refused(body, error):
         "\udcff" * 9,
     ],
 )
-def test_a_target_that_names_no_payment_leaves_it_out(target):
+def test_a_target_that_names_no_payment_leaves_it_out(message, target):
     assert Evonet().read_request(message(REQUEST, target=target)).payment_id is None
 
 

@@ -2,15 +2,13 @@
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 
 from refold.adapters.easylink import Easylink
 from refold.adapters.signing import SigningKey
-from refold.engine.domain.evidence import RefundOrder, Trust
-from refold.engine.domain.message import Channel, Message
+from refold.engine.domain.evidence import Trust
+from refold.engine.domain.message import Channel
 from refold.engine.domain.money import Money
 from refold.engine.errors import (
     InvalidAmount,
@@ -19,57 +17,14 @@ from refold.engine.errors import (
     UnreadableMessage,
 )
 
-SEEDS = Path(__file__).parents[1] / "seeds"
-PUBLISHED = json.loads((SEEDS / "easylink_signature.json").read_text())
-DEMO = SigningKey("demo", PUBLISHED["key"])
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SENT, POST, POLL, HOOK = Channel.REQUEST, Channel.API_RESPONSE, Channel.POLL, Channel.WEBHOOK
-ORDER = RefundOrder(refund_id="R1", payment_id="P1", amount=Money(1234, "HKD"), requested_at=NOW)
-
-
-def seed(name):
-    return (SEEDS / f"easylink_{name}.json").read_bytes()
-
-
-def message(body, **fields):
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Message(body=raw, received_at=fields.pop("received_at", NOW), **fields)
-
-
-def form(fields, **more):
-    return message(urlencode(fields).encode(), **more)
-
-
-def refund(**changes):
-    return {
-        "mchRefundNo": "R1",
-        "refundOrderId": "G1",
-        "payOrderId": "P1",
-        "mchNo": "M1",
-        "refundAmount": 4,
-        "state": 2,
-    } | changes
-
-
-def signed(fields, key=DEMO):
-    """Sign as the document tells it, written independently of the adapter."""
-    import hashlib
-
-    kept = [
-        f"{name}={value}&" for name, value in fields.items() if value not in ("", None) and name != "sign"
-    ]
-    text = "".join(sorted(kept, key=lambda part: part.lower())) + f"key={key.secret}"
-    return fields | {"sign": hashlib.md5(text.encode()).hexdigest().upper()}  # noqa: S324 - the gateway's scheme
-
-
-def adapter(**settings):
-    return Easylink(**({"mch_no": "M1", "app_id": "A1", "keys": [DEMO]} | settings))
 
 
 # ---- our own requests
 
 
-def test_the_printed_refund_request_is_read_back():
+def test_the_printed_refund_request_is_read_back(seed, message):
     sent = Easylink().read_request(message(seed("refund_request")))
     assert (sent.refund_id, sent.payment_id, sent.amount) == (
         "mho1624007315478",
@@ -79,13 +34,13 @@ def test_the_printed_refund_request_is_read_back():
     assert (sent.account, sent.reason) == ("M1623984572", "Refund test")
 
 
-def test_a_form_encoded_request_reads_like_the_json_one():
+def test_a_form_encoded_request_reads_like_the_json_one(seed, message, form):
     fields = json.loads(seed("refund_request"))
     assert Easylink().read_request(form(fields)) == Easylink().read_request(message(seed("refund_request")))
 
 
 @pytest.mark.parametrize("name", ["extParam", "extraParam"])
-def test_both_names_of_the_extended_parameter_are_accepted(name):
+def test_both_names_of_the_extended_parameter_are_accepted(message, refund, name):
     assert Easylink().read_request(message(refund(currency="HKD", **{name: "x"}))).refund_id == "R1"
 
 
@@ -100,7 +55,7 @@ def test_both_names_of_the_extended_parameter_are_accepted(name):
         ("payOrderId", {"payOrderId": "", "mchOrderNo": ""}, None),
     ],
 )
-def test_the_payment_is_the_preferred_reference_or_the_other(preferred, fields, payment_id):
+def test_the_payment_is_the_preferred_reference_or_the_other(message, refund, preferred, fields, payment_id):
     body = message(refund(currency="HKD", **fields))
     assert Easylink(payment_reference=preferred).read_request(body).payment_id == payment_id
 
@@ -116,7 +71,7 @@ def test_the_payment_is_the_preferred_reference_or_the_other(preferred, fields, 
         ({"mchRefundNo": "R 1"}, "mchRefundNo=R 1"),
     ],
 )
-def test_a_request_that_names_no_refund_is_refused(changes, reason):
+def test_a_request_that_names_no_refund_is_refused(message, refund, changes, reason):
     with pytest.raises(UnreadableMessage, match=reason):
         Easylink().read_request(message(refund(currency="HKD") | changes))
 
@@ -124,15 +79,7 @@ def test_a_request_that_names_no_refund_is_refused(changes, reason):
 # ---- building
 
 
-def built(gateway, order=ORDER, build=Easylink.build_refund, at=NOW):
-    return build(gateway, order, at=at, nonce="n")
-
-
-def order(**changes):
-    return RefundOrder(**{name: getattr(ORDER, name) for name in RefundOrder.__slots__} | changes)
-
-
-def test_a_refund_request_holds_the_documented_fields_and_verifies():
+def test_a_refund_request_holds_the_documented_fields_and_verifies(message, signed, adapter, built, order):
     request = built(adapter(), order(reason="Rückgabe", notify_url="https://m.example/notify"))
     document = json.loads(request.body)
     sign = document.pop("sign")
@@ -155,13 +102,13 @@ def test_a_refund_request_holds_the_documented_fields_and_verifies():
     assert adapter().verify(SENT, message(request.body)).trust is Trust.VERIFIED
 
 
-def test_a_refund_request_reads_back_as_the_order():
+def test_a_refund_request_reads_back_as_the_order(message, adapter, built, order):
     sent = Easylink().read_request(message(built(adapter(), order(reason="why")).body))
     assert (sent.refund_id, sent.payment_id, sent.amount) == ("R1", "P1", Money(1234, "HKD"))
     assert (sent.account, sent.reason) == ("M1", "why")
 
 
-def test_a_query_names_the_refund_by_our_own_number():
+def test_a_query_names_the_refund_by_our_own_number(message, adapter, built):
     request = built(adapter(), build=Easylink.build_query)
     document = json.loads(request.body)
     assert request.target == "/api/refund/query"
@@ -169,23 +116,23 @@ def test_a_query_names_the_refund_by_our_own_number():
     assert adapter().verify(SENT, message(request.body)).trust is Trust.VERIFIED
 
 
-def test_without_a_notify_url_none_is_sent():
+def test_without_a_notify_url_none_is_sent(adapter, built):
     assert "notifyUrl" not in json.loads(built(adapter()).body)
 
 
 @pytest.mark.parametrize("reason", ["", "  "])
-def test_the_required_reason_has_a_default(reason):
+def test_the_required_reason_has_a_default(adapter, built, order, reason):
     assert json.loads(built(adapter(), order(reason=reason)).body)["refundReason"] == "Refund"
 
 
-def test_payments_can_be_named_by_the_merchants_own_order_number():
+def test_payments_can_be_named_by_the_merchants_own_order_number(adapter, built):
     document = json.loads(built(adapter(payment_reference="mchOrderNo")).body)
     assert (document["mchOrderNo"], "payOrderId" in document) == ("P1", False)
 
 
-def test_the_first_unexpired_key_signs():
+def test_the_first_unexpired_key_signs(message, adapter, built, demo):
     spent = SigningKey("spent", "spent secret", NOW)
-    body = message(built(adapter(keys=[spent, DEMO])).body)
+    body = message(built(adapter(keys=[spent, demo])).body)
     assert adapter().verify(SENT, body).key_id == "demo"
 
 
@@ -199,17 +146,17 @@ def test_the_first_unexpired_key_signs():
         ({"notify_url": "https://m.example/" + "x" * 111}, "notify_url"),
     ],
 )
-def test_what_is_longer_than_the_api_takes_is_refused(changes, name):
+def test_what_is_longer_than_the_api_takes_is_refused(adapter, built, order, changes, name):
     with pytest.raises(InvalidText, match=name):
         built(adapter(), order(**changes))
 
 
-def test_a_query_refuses_a_refund_id_longer_than_the_api_takes():
+def test_a_query_refuses_a_refund_id_longer_than_the_api_takes(adapter, built, order):
     with pytest.raises(InvalidText, match="31 characters, easylink takes at most 30"):
         built(adapter(), order(refund_id="R" * 31), Easylink.build_query)
 
 
-def test_the_longest_texts_the_api_takes_are_sent():
+def test_the_longest_texts_the_api_takes_are_sent(adapter, built, order):
     longest = order(
         refund_id="R" * 30, payment_id="P" * 30, reason="x" * 64, notify_url="https://m.example/" + "x" * 110
     )
@@ -218,7 +165,7 @@ def test_the_longest_texts_the_api_takes_are_sent():
 
 
 @pytest.mark.parametrize("currency", ["JPY", "KWD", "CLF"])
-def test_a_currency_without_hundredths_is_refused(currency):
+def test_a_currency_without_hundredths_is_refused(adapter, built, order, currency):
     with pytest.raises(InvalidAmount, match="hundredths"):
         built(adapter(), order(amount=Money(100, currency)))
 
@@ -233,6 +180,6 @@ def test_a_currency_without_hundredths_is_refused(currency):
     ],
 )
 @pytest.mark.parametrize("build", [Easylink.build_refund, Easylink.build_query])
-def test_building_needs_the_settings(build, settings, name):
+def test_building_needs_the_settings(adapter, built, build, settings, name):
     with pytest.raises(InvalidSetting, match=name):
         built(adapter(**settings), build=build)

@@ -1,18 +1,15 @@
 """The adapter `easylink`: what answers and messages say, by the document's own samples and every documented code."""
 
-import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from refold.adapters.easylink import Easylink
 from refold.engine.domain.evidence import Evidence, Hold
-from refold.engine.domain.message import Channel, Message
+from refold.engine.domain.message import Channel
 from refold.engine.domain.signals import Signal
 from refold.engine.ports import AmountForm, Gateway
 
-SEEDS = Path(__file__).parents[1] / "seeds"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SENT, POST, POLL, HOOK = Channel.REQUEST, Channel.API_RESPONSE, Channel.POLL, Channel.WEBHOOK
 READ = {POST: Easylink.read_response, POLL: Easylink.read_poll, HOOK: Easylink.read_webhook}
@@ -20,32 +17,14 @@ PENDING, SUCCESS, FAILED, CLOSED = Signal.PENDING, Signal.SUCCESS, Signal.FAILED
 REJECTED, UNCERTAIN, UNRECOGNISED = Signal.REJECTED, Signal.UNCERTAIN, Signal.UNRECOGNISED
 
 
-def seed(name):
-    return (SEEDS / f"easylink_{name}.json").read_bytes()
-
-
-def message(body, **fields):
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Message(body=raw, received_at=fields.pop("received_at", NOW), **fields)
-
-
 def answer(code=0, **data):
     return {"code": code, "msg": "said", "data": data}
 
 
-def refund(**changes):
-    return {
-        "mchRefundNo": "R1",
-        "refundOrderId": "G1",
-        "payOrderId": "P1",
-        "mchNo": "M1",
-        "refundAmount": 4,
-        "state": 2,
-    } | changes
-
-
-def carry(channel, **fields):
-    return message(fields if channel is HOOK else answer(**fields))
+@pytest.fixture
+def carry(message):
+    """Return what a channel says about a refund, the way that channel says it."""
+    return lambda channel, **fields: message(fields if channel is HOOK else answer(**fields))
 
 
 def test_the_adapter_is_a_gateway_and_needs_no_setting_to_read():
@@ -100,21 +79,21 @@ def test_every_documented_code_is_in_the_table_and_nothing_else():
 @pytest.mark.parametrize("channel", READ)
 @pytest.mark.parametrize("written", [int, str])
 @pytest.mark.parametrize(("state", "signal"), STATES)
-def test_a_documented_state_reads_as_documented(channel, written, state, signal):
+def test_a_documented_state_reads_as_documented(carry, channel, written, state, signal):
     evidence = READ[channel](Easylink(), carry(channel, state=written(state)))
     assert (evidence.signal, evidence.code, evidence.answered) == (signal, f"state={state}", True)
 
 
 @pytest.mark.parametrize("channel", READ)
 @pytest.mark.parametrize(("state", "signal"), STATES)
-def test_only_a_closed_refund_stays_reserved_until_reconciled(channel, state, signal):
+def test_only_a_closed_refund_stays_reserved_until_reconciled(carry, channel, state, signal):
     hold = Hold.UNTIL_RECONCILED if signal is CLOSED else Hold.NONE
     assert READ[channel](Easylink(), carry(channel, state=state)).hold is hold
 
 
 @pytest.mark.parametrize("written", [int, str])
 @pytest.mark.parametrize(("channel", "code", "signal"), REFUSALS)
-def test_a_documented_code_reads_by_its_channel(channel, written, code, signal):
+def test_a_documented_code_reads_by_its_channel(message, channel, written, code, signal):
     body = {"code": written(code), "msg": "Business failed", "data": None}
     evidence = READ[channel](Easylink(), message(body))
     assert evidence == Evidence(signal=signal, code=f"code={code}", detail="Business failed")
@@ -144,20 +123,20 @@ def test_a_documented_code_reads_by_its_channel(channel, written, code, signal):
         ({"code": "SUCCESS"}, UNRECOGNISED, "code=SUCCESS"),
     ],
 )
-def test_an_answer_outside_the_table_never_moves_the_state(channel, body, signal, code):
+def test_an_answer_outside_the_table_never_moves_the_state(message, channel, body, signal, code):
     evidence = READ[channel](Easylink(), message(body))
     assert (evidence.signal, evidence.code) == (signal, code)
 
 
 @pytest.mark.parametrize("channel", [POST, POLL])
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 301, 302, 408, 429])
-def test_a_status_of_proxies_and_limiters_is_uncertain_whatever_the_body(channel, status):
+def test_a_status_of_proxies_and_limiters_is_uncertain_whatever_the_body(message, channel, status):
     evidence = READ[channel](Easylink(), message(answer(state=2), http_status=status))
     assert evidence == Evidence(signal=UNCERTAIN, code=f"http={status}", answered=False)
 
 
 @pytest.mark.parametrize("status", [None, 200, 201, 400, 404])
-def test_the_body_decides_under_any_other_status(status):
+def test_the_body_decides_under_any_other_status(message, status):
     assert Easylink().read_response(message(answer(state=2), http_status=status)).signal is SUCCESS
 
 
@@ -177,13 +156,13 @@ NOT_JSON = [
 
 @pytest.mark.parametrize("channel", [POST, POLL])
 @pytest.mark.parametrize("body", NOT_JSON)
-def test_an_answer_that_is_no_strict_json_is_uncertain_and_nobody_answered(channel, body):
+def test_an_answer_that_is_no_strict_json_is_uncertain_and_nobody_answered(message, channel, body):
     evidence = READ[channel](Easylink(), message(body))
     assert (evidence.signal, evidence.code, evidence.answered) == (UNCERTAIN, "body=not_strict_json", False)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"2"', b"0"])
-def test_an_answer_that_is_no_object_is_uncertain_and_nobody_answered(body):
+def test_an_answer_that_is_no_object_is_uncertain_and_nobody_answered(message, body):
     evidence = Easylink().read_poll(message(body))
     assert (evidence.signal, evidence.code, evidence.answered) == (UNCERTAIN, "body=not_an_object", False)
 
@@ -191,7 +170,7 @@ def test_an_answer_that_is_no_object_is_uncertain_and_nobody_answered(body):
 # ---- what a message says beside its code
 
 
-def test_the_printed_refund_response_is_read_whole():
+def test_the_printed_refund_response_is_read_whole(seed, message):
     assert Easylink().read_response(message(seed("refund_response"))) == Evidence(
         signal=SUCCESS,
         code="state=2",
@@ -203,7 +182,7 @@ def test_the_printed_refund_response_is_read_whole():
 
 
 @pytest.mark.parametrize(("channel", "name"), [(POLL, "query_response"), (HOOK, "notification")])
-def test_the_printed_query_response_and_notification_are_read_whole(channel, name):
+def test_the_printed_query_response_and_notification_are_read_whole(seed, message, channel, name):
     assert READ[channel](Easylink(), message(seed(name))) == Evidence(
         signal=SUCCESS,
         code="state=2",
@@ -241,7 +220,7 @@ def test_the_printed_query_response_and_notification_are_read_whole(channel, nam
         ({"mchNo": {"a": 1}}, "mchNo=(dict)"),
     ],
 )
-def test_a_field_that_cannot_be_what_it_says_makes_a_person_look(channel, changes, code):
+def test_a_field_that_cannot_be_what_it_says_makes_a_person_look(carry, refund, channel, changes, code):
     evidence = READ[channel](Easylink(), carry(channel, **refund(**changes)))
     assert (evidence.signal, evidence.code, evidence.hold) == (UNRECOGNISED, code, Hold.NONE)
     assert evidence.claims is READ[channel](Easylink(), carry(channel, **refund())).signal
@@ -251,13 +230,13 @@ def test_a_field_that_cannot_be_what_it_says_makes_a_person_look(channel, change
     ("written", "currency"), [("JPY", "JPY"), ("kwd", "KWD"), ("RMB", None), (344, None)]
 )
 @pytest.mark.parametrize("channel", READ)
-def test_a_currency_it_cannot_count_in_is_still_named(channel, written, currency):
+def test_a_currency_it_cannot_count_in_is_still_named(carry, refund, channel, written, currency):
     evidence = READ[channel](Easylink(), carry(channel, **refund(currency=written)))
     assert evidence.currency == currency
     assert evidence.amount_minor == (None if currency else 4)
 
 
-def test_of_several_such_fields_the_first_is_named():
+def test_of_several_such_fields_the_first_is_named(message, refund):
     body = message(answer(**refund(mchRefundNo="R 1", refundAmount=0, currency="JPY")))
     assert Easylink().read_poll(body).code == "mchRefundNo=R 1"
 
@@ -291,12 +270,12 @@ def test_of_several_such_fields_the_first_is_named():
         ({"errMsg": "x" * 600}, "detail", "x" * 500),
     ],
 )
-def test_each_field_lands_in_its_place(changes, field, value):
+def test_each_field_lands_in_its_place(message, refund, changes, field, value):
     evidence = Easylink().read_poll(message(answer(**refund(**changes))))
     assert (evidence.signal, getattr(evidence, field)) == (SUCCESS, value)
 
 
-def test_merchants_who_name_payments_by_their_own_order_number_are_not_shown_the_other():
+def test_merchants_who_name_payments_by_their_own_order_number_are_not_shown_the_other(message, refund):
     gateway = Easylink(payment_reference="mchOrderNo")
     assert gateway.read_poll(message(answer(**refund()))).payment_id is None
     assert gateway.read_poll(message(answer(**refund(mchOrderNo="O1")))).payment_id == "O1"

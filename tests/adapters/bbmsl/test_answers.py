@@ -1,39 +1,25 @@
 """The adapter `bbmsl`: what answers say, by the document's own samples and every documented code."""
 
-import json
 import tracemalloc
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
 
 from refold.adapters.bbmsl import Bbmsl
-from refold.engine.domain.evidence import Evidence, Hold, RefundOrder
-from refold.engine.domain.message import Channel, Message
-from refold.engine.domain.money import Money
+from refold.engine.domain.evidence import Evidence, Hold
+from refold.engine.domain.message import Channel
 from refold.engine.domain.signals import Signal
 from refold.engine.errors import (
     UnreadableMessage,
 )
 from refold.engine.ports import AmountForm, Gateway
 
-SEEDS = Path(__file__).parents[1] / "seeds"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SENT, POST, POLL = Channel.REQUEST, Channel.API_RESPONSE, Channel.POLL
 READ = {POST: Bbmsl.read_response, POLL: Bbmsl.read_poll}
 SUCCESS, PENDING, NOT_FOUND = Signal.SUCCESS, Signal.PENDING, Signal.NOT_FOUND
 REJECTED, UNCERTAIN, UNRECOGNISED = Signal.REJECTED, Signal.UNCERTAIN, Signal.UNRECOGNISED
-ORDER = RefundOrder(refund_id="R1", payment_id="s22tring", amount=Money(1050, "HKD"), requested_at=NOW)
-
-
-def seed(name):
-    return (SEEDS / f"bbmsl_{name}.json").read_bytes()
-
-
-def message(body, **fields):
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Message(body=raw, received_at=NOW, **fields)
 
 
 def answer(status="REFUNDED", code="0000", transaction=None, **order):
@@ -43,10 +29,6 @@ def answer(status="REFUNDED", code="0000", transaction=None, **order):
         "order": {"merchantReference": "s22tring", "status": status} | order,
     }
     return body | ({} if transaction is None else {"transaction": transaction})
-
-
-def order(**changes):
-    return RefundOrder(**{name: getattr(ORDER, name) for name in RefundOrder.__slots__} | changes)
 
 
 names = st.sampled_from(["responseCode", "message", "order", "transaction", "request", "signature"])
@@ -105,7 +87,7 @@ def test_every_documented_code_is_in_the_table_and_nothing_else():
 
 
 @pytest.mark.parametrize(("status", "refund", "query"), STATUSES)
-def test_beside_0000_the_order_status_decides_by_channel(status, refund, query):
+def test_beside_0000_the_order_status_decides_by_channel(message, status, refund, query):
     for channel, signal in ((POST, refund), (POLL, query)):
         evidence = READ[channel](Bbmsl(), message(answer(status)))
         assert (evidence.signal, evidence.code, evidence.hold) == (
@@ -117,7 +99,7 @@ def test_beside_0000_the_order_status_decides_by_channel(status, refund, query):
 
 @pytest.mark.parametrize("transaction", TRANSACTION_STATUSES)
 @pytest.mark.parametrize(("channel", "signal"), [(POST, UNCERTAIN), (POLL, NOT_FOUND)])
-def test_the_status_of_the_transaction_never_decides(channel, signal, transaction):
+def test_the_status_of_the_transaction_never_decides(message, channel, signal, transaction):
     body = answer("SETTLED", transaction={"status": transaction})
     assert READ[channel](Bbmsl(), message(body)).signal is signal
 
@@ -145,21 +127,23 @@ def test_the_status_of_the_transaction_never_decides(channel, signal, transactio
         (POST, ["0000"], "REFUNDED", UNRECOGNISED, "responseCode=(list)", Hold.NONE),
     ],
 )
-def test_response_code_and_order_status_decide_together(channel, code, status, signal, decided_by, hold):
+def test_response_code_and_order_status_decide_together(
+    message, channel, code, status, signal, decided_by, hold
+):
     evidence = READ[channel](Bbmsl(), message(answer(status, code)))
     assert (evidence.signal, evidence.code, evidence.hold) == (signal, decided_by, hold)
 
 
 @pytest.mark.parametrize("order", [None, "REFUNDED", [], 5])
 @pytest.mark.parametrize("channel", READ)
-def test_0000_without_an_order_is_uncertain(channel, order):
+def test_0000_without_an_order_is_uncertain(message, channel, order):
     evidence = READ[channel](Bbmsl(), message({"responseCode": "0000", "order": order}))
     assert (evidence.signal, evidence.code, evidence.answered) == (UNCERTAIN, "order.status=absent", True)
 
 
 @pytest.mark.parametrize("channel", READ)
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 301, 302, 408, 429])
-def test_a_status_of_proxies_and_limiters_is_uncertain_whatever_the_body(channel, status):
+def test_a_status_of_proxies_and_limiters_is_uncertain_whatever_the_body(message, channel, status):
     evidence = READ[channel](Bbmsl(), message(answer(), http_status=status))
     assert evidence == Evidence(signal=UNCERTAIN, code=f"http={status}", answered=False)
 
@@ -176,7 +160,7 @@ def test_a_status_of_proxies_and_limiters_is_uncertain_whatever_the_body(channel
         (b"[]", "body=not_an_object"),
     ],
 )
-def test_an_answer_that_cannot_be_read_is_uncertain_and_nobody_answered(channel, body, code):
+def test_an_answer_that_cannot_be_read_is_uncertain_and_nobody_answered(message, channel, body, code):
     evidence = READ[channel](Bbmsl(), message(body))
     assert (evidence.signal, evidence.code, evidence.answered) == (UNCERTAIN, code, False)
 
@@ -184,7 +168,7 @@ def test_an_answer_that_cannot_be_read_is_uncertain_and_nobody_answered(channel,
 # ---- what an answer says beside its code
 
 
-def test_the_printed_response_is_read_whole_and_the_order_total_is_not_the_refund():
+def test_the_printed_response_is_read_whole_and_the_order_total_is_not_the_refund(seed, message):
     assert Bbmsl().read_response(message(seed("refund_response"))) == Evidence(
         signal=SUCCESS,
         code="order.status=REFUNDED",
@@ -226,7 +210,7 @@ def test_the_printed_response_is_read_whole_and_the_order_total_is_not_the_refun
     ],
 )
 @pytest.mark.parametrize("channel", READ)
-def test_each_field_lands_in_its_place(channel, order, transaction, field, value):
+def test_each_field_lands_in_its_place(message, channel, order, transaction, field, value):
     evidence = READ[channel](Bbmsl(), message(answer(transaction=transaction, **order)))
     assert getattr(evidence, field) == value
 
@@ -239,7 +223,7 @@ def test_each_field_lands_in_its_place(channel, order, transaction, field, value
         ({"id": "1076", "merchantReference": None}, ("1076", "1076", None)),
     ],
 )
-def test_for_merchants_who_name_orders_by_number_the_reference_is_the_other_name(order, names):
+def test_for_merchants_who_name_orders_by_number_the_reference_is_the_other_name(message, order, names):
     evidence = Bbmsl(reference="orderId").read_poll(message(answer(**order)))
     assert (evidence.refund_id, evidence.payment_id, evidence.payment_alias) == names
 
@@ -262,7 +246,9 @@ def test_for_merchants_who_name_orders_by_number_the_reference_is_the_other_name
     ],
 )
 @pytest.mark.parametrize("response_code", ["0000", "0051"])
-def test_a_field_that_cannot_be_what_it_says_makes_a_person_look(order, transaction, code, response_code):
+def test_a_field_that_cannot_be_what_it_says_makes_a_person_look(
+    message, order, transaction, code, response_code
+):
     evidence = Bbmsl().read_response(message(answer(code=response_code, transaction=transaction, **order)))
     assert (evidence.signal, evidence.code, evidence.hold) == (UNRECOGNISED, code, Hold.NONE)
     assert evidence.claims is SUCCESS
@@ -271,13 +257,13 @@ def test_a_field_that_cannot_be_what_it_says_makes_a_person_look(order, transact
 @pytest.mark.parametrize(
     ("written", "minor"), [("1E2", 10000), ("1.05e1", 1050), ("0.10", 10), ("100.00", 10000)]
 )
-def test_numbers_are_read_by_their_digits_never_as_floats(written, minor):
+def test_numbers_are_read_by_their_digits_never_as_floats(message, written, minor):
     body = f'{{"responseCode":"0000","order":{{"status":"REFUNDED","currency":"HKD"}},"transaction":{{"amount":{written}}}}}'
     assert Bbmsl().read_response(message(body.encode())).amount_minor == minor
 
 
 @pytest.mark.parametrize("written", ["0e-9999999", "0.0E9999999", "1e99", "9007199254740993.001"])
-def test_a_number_with_an_absurd_exponent_is_refused_without_being_written_out(written):
+def test_a_number_with_an_absurd_exponent_is_refused_without_being_written_out(message, written):
     body = f'{{"responseCode":"0000","order":{{"status":"REFUNDED"}},"transaction":{{"amount":{written}}}}}'
     tracemalloc.start()
     try:
@@ -289,7 +275,7 @@ def test_a_number_with_an_absurd_exponent_is_refused_without_being_written_out(w
     assert peak < 1_000_000
 
 
-def test_no_refund_webhook_is_documented():
+def test_no_refund_webhook_is_documented(message):
     with pytest.raises(UnreadableMessage, match="no refund webhook is documented"):
         Bbmsl().read_webhook(message(answer()))
     assert Bbmsl().signed_at(message(answer())) is None

@@ -4,8 +4,6 @@ import contextlib
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -14,26 +12,13 @@ from hypothesis import strategies as st
 
 from refold.adapters.easylink import Easylink
 from refold.adapters.signing import SigningKey
-from refold.engine.domain.message import Channel, Message
 from refold.engine.errors import (
     InvalidSetting,
     InvalidSignature,
     RefoldError,
 )
 
-SEEDS = Path(__file__).parents[1] / "seeds"
-PUBLISHED = json.loads((SEEDS / "easylink_signature.json").read_text())
-DEMO = SigningKey("demo", PUBLISHED["key"])
-NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-
-
-def message(body, **fields):
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Message(body=raw, received_at=fields.pop("received_at", NOW), **fields)
-
-
-def adapter(**settings):
-    return Easylink(**({"mch_no": "M1", "app_id": "A1", "keys": [DEMO]} | settings))
+KEY = SigningKey("k", "a secret")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +28,7 @@ def adapter(**settings):
         {"app_id": "\n"},
         {"payment_reference": "orderId"},
         {"keys": ["secret"]},
-        {"keys": [DEMO, DEMO]},
+        {"keys": [KEY, KEY]},
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused(settings):
@@ -57,26 +42,13 @@ def test_a_blank_secret_is_refused(secret):
         Easylink(keys=[SigningKey("k", secret)])
 
 
-def test_repr_shows_no_secret():
-    assert DEMO.secret not in repr(adapter())
+def test_repr_shows_no_secret(adapter, demo):
+    assert demo.secret not in repr(adapter())
     assert "demo" in repr(adapter())
 
 
-def test_the_secrets_are_listed_for_blanking():
-    assert adapter().secrets == (DEMO.secret,)
-
-
-def everything_read(gateway, arrived):
-    for read in (
-        gateway.read_request,
-        gateway.read_response,
-        gateway.read_poll,
-        gateway.read_webhook,
-        gateway.signed_at,
-    ):
-        yield lambda read=read: read(arrived)
-    for channel in Channel:
-        yield lambda channel=channel: gateway.verify(channel, arrived)
+def test_the_secrets_are_listed_for_blanking(adapter, demo):
+    assert adapter().secrets == (demo.secret,)
 
 
 json_values = st.recursive(
@@ -114,14 +86,16 @@ bodies = (
 
 @settings(max_examples=150, deadline=None)
 @given(bodies, st.sampled_from([{}, {"content-type": "application/json"}]), st.none() | st.integers(-1, 700))
-def test_whatever_arrives_only_evidence_or_a_refold_error_comes_out(body, headers, status):
+def test_whatever_arrives_only_evidence_or_a_refold_error_comes_out(
+    message, adapter, everything_read, body, headers, status
+):
     arrived = message(body, headers=headers, http_status=status)
     for attempt in everything_read(adapter(), arrived):
         with contextlib.suppress(RefoldError):
             attempt()
 
 
-def test_nesting_beyond_every_limit_is_refused_not_crashed():
+def test_nesting_beyond_every_limit_is_refused_not_crashed(message, adapter, everything_read):
     deep = b'{"a": ' * 900 + b"1" + b"}" * 900
     for attempt in everything_read(
         adapter(), message(deep[:-1] + b', "sign": "00000000000000000000000000000000"}')

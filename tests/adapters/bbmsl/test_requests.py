@@ -3,21 +3,14 @@
 import base64
 import json
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
 
 from refold.adapters.bbmsl import Bbmsl
-from refold.engine.domain.evidence import RefundOrder, Trust
-from refold.engine.domain.message import Channel, Message
+from refold.engine.domain.evidence import Trust
+from refold.engine.domain.message import Channel
 from refold.engine.domain.money import Money
 from refold.engine.errors import (
     InvalidAmount,
@@ -26,57 +19,18 @@ from refold.engine.errors import (
     UnreadableMessage,
 )
 
-SEEDS = Path(__file__).parents[1] / "seeds"
-NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SENT, POST, POLL = Channel.REQUEST, Channel.API_RESPONSE, Channel.POLL
-ORDER = RefundOrder(refund_id="R1", payment_id="s22tring", amount=Money(1050, "HKD"), requested_at=NOW)
-
-
-@cache
-def key():
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def pem_of(private, encryption=None):
-    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption()).decode()
-
-
-@cache
-def adapter(**settings):
-    return Bbmsl(**({"merchant_id": "3000001", "private_key_pem": pem_of(key())} | settings))
-
-
-def seed(name):
-    return (SEEDS / f"bbmsl_{name}.json").read_bytes()
-
-
-def message(body, **fields):
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Message(body=raw, received_at=NOW, **fields)
-
-
-def envelope(request, signature=""):
-    text = request if isinstance(request, str) else json.dumps(request)
-    return message({"request": text, "signature": signature})
-
-
-def order(**changes):
-    return RefundOrder(**{name: getattr(ORDER, name) for name in RefundOrder.__slots__} | changes)
-
-
-def built(gateway, order=ORDER, build=Bbmsl.build_refund):
-    return build(gateway, order, at=NOW, nonce="n")
 
 
 # ---- our own requests
 
 
-def test_the_printed_request_is_refused_for_its_trailing_comma():
+def test_the_printed_request_is_refused_for_its_trailing_comma(seed, message):
     with pytest.raises(UnreadableMessage, match="not_strict_json: the `request` text has a trailing comma"):
         Bbmsl().read_request(message(seed("refund_request")))
 
 
-def test_the_printed_request_without_its_comma_still_has_no_amount():
+def test_the_printed_request_without_its_comma_still_has_no_amount(seed, envelope):
     text = json.loads(seed("refund_request"))["request"].replace(",}", "}")
     with pytest.raises(UnreadableMessage, match="amount is missing"):
         Bbmsl().read_request(envelope(text))
@@ -114,7 +68,7 @@ def test_the_printed_request_without_its_comma_still_has_no_amount():
     ],
 )
 def test_a_request_is_read_back_by_its_order_in_the_configured_currency(
-    settings, request_, reference, amount
+    envelope, settings, request_, reference, amount
 ):
     sent = Bbmsl(**settings).read_request(envelope(request_))
     assert (sent.refund_id, sent.payment_id, sent.amount, sent.account) == (
@@ -145,7 +99,7 @@ def test_a_request_is_read_back_by_its_order_in_the_configured_currency(
         (b'{"request": "{\\"merchantReference\\": \\"a\\", \\"amount\\": 0}"}', "amount=0 cannot be used"),
     ],
 )
-def test_a_request_that_names_no_refund_is_refused_with_its_reason(body, reason):
+def test_a_request_that_names_no_refund_is_refused_with_its_reason(message, body, reason):
     with pytest.raises(UnreadableMessage, match=reason):
         Bbmsl().read_request(message(body))
 
@@ -184,42 +138,42 @@ def test_a_request_that_names_no_refund_is_refused_with_its_reason(body, reason)
         ),
     ],
 )
-def test_a_refund_request_is_exactly_this_text_signed(settings, changes, text):
+def test_a_refund_request_is_exactly_this_text_signed(key, adapter, order, built, settings, changes, text):
     request = built(adapter(**settings), order(**changes))
     sent = json.loads(request.body)
     assert (request.method, request.target, sent["request"]) == ("POST", "/direct/refund", text)
     assert request.headers == {"Content-Type": "application/json"}
-    key().public_key().verify(
+    key.public_key().verify(
         base64.b64decode(sent["signature"], validate=True), text.encode(), padding.PKCS1v15(), SHA256()
     )
 
 
-def test_a_refund_request_reads_back_as_the_order_and_verifies():
+def test_a_refund_request_reads_back_as_the_order_and_verifies(adapter, message, order, built):
     body = message(built(adapter()).body)
     sent = adapter().read_request(body)
-    assert (sent.payment_id, sent.amount, sent.account) == ("s22tring", ORDER.amount, "3000001")
+    assert (sent.payment_id, sent.amount, sent.account) == ("s22tring", order().amount, "3000001")
     assert adapter().verify(SENT, body).trust is Trust.VERIFIED
 
 
-def test_a_query_names_the_order_and_no_amount():
+def test_a_query_names_the_order_and_no_amount(adapter, message, built):
     request = built(adapter(), build=Bbmsl.build_query)
     assert request.target == "/direct/query"
     assert json.loads(request.body)["request"] == '{"merchantId":"3000001","merchantReference":"s22tring"}'
     assert adapter().verify(SENT, message(request.body)).trust is Trust.VERIFIED
 
 
-def test_the_same_order_makes_the_same_bytes():
+def test_the_same_order_makes_the_same_bytes(adapter, order, built):
     later = datetime(2026, 11, 22, tzinfo=UTC)
-    assert adapter().build_refund(ORDER, at=later, nonce="other").body == built(adapter()).body
+    assert adapter().build_refund(order(), at=later, nonce="other").body == built(adapter()).body
 
 
 @pytest.mark.parametrize("payment_id", ["s22tring", "01", "0", "-1", "1.0", "1" * 20, "１"])
-def test_an_order_number_is_digits(payment_id):
+def test_an_order_number_is_digits(adapter, order, built, payment_id):
     with pytest.raises(InvalidText, match="payment_id"):
         built(adapter(reference="orderId"), order(payment_id=payment_id))
 
 
-def test_a_currency_the_request_could_not_say_is_refused():
+def test_a_currency_the_request_could_not_say_is_refused(adapter, order, built):
     with pytest.raises(InvalidAmount, match=r"stands for HKD.*currency="):
         built(adapter(), order(amount=Money(100, "USD")))
 
@@ -229,6 +183,6 @@ def test_a_currency_the_request_could_not_say_is_refused():
     ("settings", "name"),
     [({"merchant_id": ""}, "merchant_id"), ({"private_key_pem": None}, "private_key_pem")],
 )
-def test_building_needs_the_settings(build, settings, name):
+def test_building_needs_the_settings(adapter, built, build, settings, name):
     with pytest.raises(InvalidSetting, match=name):
         built(adapter(**settings), build=build)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 
 # Before any test imports the suites that ship with the package: their assertions then show the values.
@@ -159,6 +160,20 @@ def _user(name):
         return pwd.getpwnam(name)
     except KeyError:
         return None
+
+
+@pytest.fixture
+def logs():
+    """Keep what is logged, off the terminal; `capture_logs` still sees it first."""
+    kept = []
+
+    def keep(_logger, method, entry):
+        kept.append(entry | {"level": method})
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[keep])
+    yield kept
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

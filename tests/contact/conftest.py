@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import structlog
 
 from refold.adapters import Easylink, Evonet, SigningKey
 from refold.engine import Money, RefundEngine
@@ -30,13 +29,8 @@ class Clock:
 
 
 @pytest.fixture(autouse=True)
-def quiet():
-    def drop(*_):
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[drop])
-    yield
-    structlog.reset_defaults()
+def quiet(logs):
+    """Log nothing on the terminal."""
 
 
 @pytest.fixture

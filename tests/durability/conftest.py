@@ -12,7 +12,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-import structlog
 
 from refold.engine.errors import RefoldError
 from refold.engine.ports import NewEvent, Write
@@ -63,17 +62,8 @@ def history():
 
 
 @pytest.fixture(autouse=True)
-def logged():
-    """Keep the names of what the store logs, and print nothing."""
-    names = []
-
-    def keep(_logger, _method, line):
-        names.append(line["event"])
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[keep])
-    yield names
-    structlog.reset_defaults()
+def quiet(logs):
+    """Log nothing on the terminal."""
 
 
 @pytest.fixture

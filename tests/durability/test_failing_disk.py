@@ -33,8 +33,8 @@ def made(machine):
 class Trial:
     """One run of the short history with one fault; what went wrong is collected in `wrong`."""
 
-    def __init__(self, there, history, logged):
-        self.there, self.history, self.logged = there, history, logged
+    def __init__(self, there, history, logs):
+        self.there, self.history, self.logs = there, history, logs
         self.reference = MemoryStore()
         self.wrong = []
         self.said = Counter()
@@ -73,7 +73,7 @@ class Trial:
     def call(self, step, *, well=False):
         """Make a call, and hold what it says against what is there."""
         store, disk = self.there.store, self.there.disk
-        failures, warnings = len(disk.failed), len(self.logged)
+        failures, entries = len(disk.failed), len(self.logs)
         error = None
         try:
             step.call(store)
@@ -87,17 +87,17 @@ class Trial:
             return
         after = self.seen(store)
         if error is None:
-            self.returned(step, after, disk.failed[failures:], self.logged[warnings:])
+            self.returned(step, after, disk.failed[failures:], self.logs[entries:])
             return
         if well or not disk.failed:
             self.wrong.append(f"refused on a disk that is well: {error}")
         self.failed.append(step)
         self.refused(step, error, after)
 
-    def returned(self, step, after, failures, warnings):
+    def returned(self, step, after, failures, logs):
         """What a call was to do is there; what failed on the way, such as folding the write-ahead log, is told."""
         step.call(self.reference)
-        if failures and "store.degraded" not in warnings:
+        if failures and "store.degraded" not in [entry["event"] for entry in logs]:
             self.wrong.append(f"swallowed: {failures}")
         if after != self.seen(self.reference):
             self.wrong.append("lost: a call returned, and what it did is not there")
@@ -151,7 +151,7 @@ class Trial:
 
 
 @pytest.fixture
-def trials(machine, simulated, history, made, cuts, logged):
+def trials(machine, simulated, history, made, cuts, logs):
     """Run the history with a fault at each operation in turn; return all that went wrong, and what was said."""
 
     def run(*, enough=lambda _wrong: False, **options):
@@ -162,7 +162,7 @@ def trials(machine, simulated, history, made, cuts, logged):
             with machine(made, platter.load(made)) as there:
                 there.open()
                 there.states = [there.state()]
-                trial = Trial(there, history, logged).run(simulated.Fault(at, **options))
+                trial = Trial(there, history, logs).run(simulated.Fault(at, **options))
                 trial.power_cuts(simulated, platter, cut)
                 cut.failures = []
                 wrong += [f"fault {at}, {there.disk.failed[:1]}: {each}" for each in trial.wrong]

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import structlog
 import uvicorn
 
 from refold.adapters.simulators import serve, simulators
@@ -24,13 +23,8 @@ WORKER = Path(__file__).with_name("worker.py")
 
 
 @pytest.fixture(autouse=True)
-def quiet():
-    def drop(*_):
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[drop])
-    yield
-    structlog.reset_defaults()
+def quiet(logs):
+    """Log nothing on the terminal."""
 
 
 def adapters_of(settings):

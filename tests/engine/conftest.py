@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import pytest
-import structlog
 
 from refold.adapters import Bbmsl, Easylink, Evocloud, Evonet, SigningKey
 from refold.engine import Message, Money, RefundEngine
@@ -141,16 +140,9 @@ class Wire:
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
-    """Log nothing on the terminal; `capture_logs` still sees everything."""
-
-    def drop(*_):
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[drop])
+def quiet(logs, caplog):
+    """Log nothing on the terminal."""
     caplog.set_level(logging.INFO, "refold")
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import structlog
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -164,14 +163,9 @@ class FollowingOnSqlite(Following):
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    def drop(*_):
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[drop])
+def quick(logs, monkeypatch):
+    """Log nothing on the terminal, and wait for nothing."""
     monkeypatch.setattr(subscription, "_PAUSE_S", 0)
-    yield
-    structlog.reset_defaults()
 
 
 TestOnMemory = Following.TestCase

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from refold.engine.errors import (
@@ -48,14 +47,9 @@ class Killed(BaseException):
 
 
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    def drop(*_):
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[drop])
+def quick(logs, monkeypatch):
+    """Log nothing on the terminal, and wait for next to nothing."""
     monkeypatch.setattr(subscription, "_PAUSE_S", 0.001)
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

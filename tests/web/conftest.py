@@ -12,7 +12,6 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 import pytest
-import structlog
 
 from refold.adapters import Bbmsl, Easylink, Evocloud, Evonet, SigningKey
 from refold.engine import Money, RefundEngine
@@ -235,17 +234,8 @@ def served():
 
 
 @pytest.fixture(autouse=True)
-def logs():
-    """Keep what is logged, off the terminal."""
-    kept = []
-
-    def keep(_logger, method, event):
-        kept.append(event | {"level": method})
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[keep])
-    yield kept
-    structlog.reset_defaults()
+def quiet(logs):
+    """Log nothing on the terminal."""
 
 
 @pytest.fixture

@@ -194,6 +194,22 @@ class DeadLetters(_Following):
         self.set_aside(self.letter(1, attempts=4))
         assert [letter.attempts for letter in self.store.dead_letters("a")] == [4]
 
+    def test_the_dead_letters_of_another_subscription_are_none_of_its_own(self) -> None:
+        """They are neither settled with its own, nor anything to wait behind."""
+        self.appended("refund-a", "refund-a")
+        for name in ("a", "b"):
+            self.set_aside(self.letter(1), name=name)
+        settle = partial(self.store.advance, "a", expected=0, position=0, resolved=[1])
+        settle()
+        assert (self.positions("a"), self.positions("b")) == ([], [1])
+        failed, waiting = self.letter(2), self.letter(2, attempts=0)
+        raised(CheckpointConflict, self.set_aside, waiting)
+        raised(CheckpointConflict, settle)
+        self.set_aside(waiting, name="b")
+        self.set_aside(failed)
+        assert list(self.store.dead_letters("a")) == [failed]
+        assert list(self.store.dead_letters("b")) == [self.letter(1), waiting]
+
     def test_an_event_waits_only_behind_an_earlier_one_of_its_stream(self) -> None:
         """Where that one is settled, there is nothing to wait for: the event would never be delivered."""
         self.appended("refund-a", "refund-b", "refund-a", "refund-a")

@@ -89,25 +89,6 @@ def test_a_move_that_the_server_refused_has_changed_nothing_and_undoes_no_batch(
     assert (store.checkpoint_of("a"), store.head()) == (2, 2)
 
 
-def test_the_dead_letters_of_another_subscription_are_none_of_its_own(open_postgres):
-    store = open_postgres()
-    store.append(ONE)
-    store.append(ONE)
-    first, second = (DeadLetter(event, "ValueError", "", 1, WHEN) for event in store.read_all())
-    for name in ("a", "b"):
-        store.advance(name, expected=None, position=1, set_aside=[first])
-    store.advance("a", expected=1, position=1, resolved=[1])
-    assert (list(store.dead_letters("a")), list(store.dead_letters("b"))) == ([], [first])
-    behind = second._replace(error="", reason="waits", attempts=0)
-    with pytest.raises(CheckpointConflict):
-        store.advance("a", expected=1, position=2, set_aside=[behind])
-    with pytest.raises(CheckpointConflict):
-        store.advance("a", expected=1, position=1, resolved=[1])
-    store.advance("b", expected=1, position=2, set_aside=[behind])
-    store.advance("a", expected=1, position=2, set_aside=[second])
-    assert (list(store.dead_letters("a")), list(store.dead_letters("b"))) == ([second], [first, behind])
-
-
 def test_a_move_that_is_a_conflict_leaves_a_batch_as_it_was(open_postgres):
     store = open_postgres(views=[TOTALS])
     store.append(ONE)

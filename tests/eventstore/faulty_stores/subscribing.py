@@ -108,6 +108,32 @@ class LetsWaitBehindWhatComesLater(MemoryStore):
         super().advance(name, set_aside=tried, **options)
 
 
+class SettlesForEverybody(MemoryStore):
+    def advance(self, name, *, resolved=(), **options):
+        super().advance(name, resolved=resolved, **options)
+        for letters in self._state.letters.values():
+            for position in resolved:
+                letters.pop(position, None)
+
+
+class LetsWaitBehindWhatOthersSetAside(MemoryStore):
+    def advance(self, name, *, set_aside=(), **options):
+        streams = {each.event.stream for other in self._state.letters for each in self.dead_letters(other)}
+        tried = [
+            letter._replace(attempts=max(letter.attempts, letter.event.stream in streams))
+            for letter in set_aside
+        ]
+        super().advance(name, set_aside=tried, **options)
+
+
+class KeepsOneLetterForEachEvent(MemoryStore):
+    def advance(self, name, *, set_aside=(), **options):
+        super().advance(name, set_aside=set_aside, **options)
+        for other in self._state.letters.keys() - {name}:
+            for letter in set_aside:
+                self._state.letters[other].pop(letter.event.position, None)
+
+
 class FindsEverythingThere(MemoryStore):
     def wait_for(self, position, **options):
         return True
@@ -156,6 +182,10 @@ CAUGHT = [
     (ListsDeadLettersByAge, "dead_letters_are_listed_in_order_by_name_stream_and_position"),
     (SettlesWhatIsSettled, "a_dead_letter_is_settled_once"),
     (KeepsTheFirstFailure, "a_dead_letter_that_failed_again_is_kept_anew"),
+    *(
+        (fault, "the_dead_letters_of_another_subscription_are_none_of_its_own")
+        for fault in [SettlesForEverybody, LetsWaitBehindWhatOthersSetAside, KeepsOneLetterForEachEvent]
+    ),
     (LetsEverythingWait, "an_event_waits_only_behind_an_earlier_one_of_its_stream"),
     (LetsWaitBehindWhatComesLater, "an_event_waits_only_behind_an_earlier_one_of_its_stream"),
     (FindsEverythingThere, "waiting_tells_at_once_what_is_there"),

@@ -1,0 +1,148 @@
+"""Consumers that die, stall, meet and take over: no change is applied twice, and none is lost."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from refold.engine.ports import Handled
+
+LONG_S = 60
+"""Seconds after which a test gives up waiting for what happens at once."""
+
+
+class Killed(BaseException):
+    """Ends a handler as the end of its process would: nothing catches it."""
+
+
+def test_what_was_not_committed_is_delivered_again_and_no_change_applied_twice(
+    monkeypatch, clock, log, put, subscribe, seen, totals
+):
+    put("ababab")
+
+    def dies(event):
+        if event.position == 5:
+            monkeypatch.setattr(log, "advance", None)  # a dead process commits nothing more
+            raise Killed
+        return seen(event)
+
+    with pytest.raises((Killed, TypeError)):
+        subscribe(chunk=3).run(dies)
+    monkeypatch.undo()
+    assert log.checkpoint_of("totals") == 3
+    clock.now += timedelta(minutes=1)
+    subscribe(chunk=3).run(seen, once=True)
+    assert seen == ["a1", "b1", "a2", "b2", "b2", "a3", "b3"]
+    assert totals() == {"a": 3, "b": 3}
+
+
+def test_a_consumer_that_comes_back_after_its_lease_was_taken_over_changes_nothing(
+    new_handler, clock, put, subscribe, seen, totals
+):
+    put("abc")
+    slow, fast = new_handler(), new_handler()
+
+    def stalls(event):
+        if not fast:
+            clock.now += timedelta(minutes=1)
+            assert subscribe().run(fast, once=True) == Handled(3, 0)
+        return slow(event)
+
+    assert subscribe().run(stalls, once=True) == Handled(0, 0)
+    assert (slow, fast) == (["a1"], ["a1", "b1", "c1"])
+    assert totals() == {"a": 1, "b": 1, "c": 1}
+
+
+def test_a_consumer_whose_lease_was_taken_over_commits_nothing_though_the_checkpoint_is_where_it_was(
+    clock, put, subscribe, seen, totals
+):
+    put("a")
+    stop, other = threading.Event(), []
+
+    def stalls(event):
+        clock.now += timedelta(minutes=1)
+        other.append(subscribe().events(once=True))
+        assert next(other[0]) == event
+        stop.set()
+        return seen(event)
+
+    assert subscribe().run(stalls, stop=stop) == Handled(0, 0)
+    assert (totals(), subscribe().lag) == ({}, 1)
+    assert list(other[0]) == []
+    assert subscribe().lag == 0
+
+
+def test_a_lease_is_renewed_while_its_holder_is_alive(new_handler, clock, put, subscribe, seen):
+    put("abcdef")
+    other = new_handler()
+    stop = threading.Event()
+    stop.set()
+
+    def handle(event):
+        clock.now += timedelta(seconds=20)
+        subscribe().run(other, stop=stop)
+        with ThreadPoolExecutor(1) as pool:
+            waits = threading.Event()
+            second = pool.submit(subscribe().run, other, stop=waits)
+            waits.set()
+            second.result(LONG_S)
+        return seen(event)
+
+    subscribe(lease_s=30).run(handle, once=True)
+    assert (len(seen), other) == (6, [])
+
+
+def test_of_two_consumers_one_works_and_the_other_takes_over(new_handler, put, subscribe, seen, live, totals):
+    put("ab")
+    entered, leave = threading.Event(), threading.Event()
+
+    def first(event):
+        entered.set()
+        leave.wait(LONG_S)
+        return seen(event)
+
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(subscribe().run, first, stop=stop)
+        assert entered.wait(LONG_S)
+        other = new_handler()
+        live(subscribe(), other)
+        stop.set()
+        leave.set()
+        working.result(LONG_S)
+    assert subscribe().wait_for(put("c"), timeout_s=LONG_S)
+    assert seen + other == ["a1", "b1", "c1"]
+    assert totals() == {"a": 1, "b": 1, "c": 1}
+
+
+def test_once_is_over_when_another_consumer_has_done_it(new_handler, put, subscribe, seen):
+    put("ab")
+    entered, leave = threading.Event(), threading.Event()
+
+    def first(event):
+        entered.set()
+        leave.wait(LONG_S)
+        return seen(event)
+
+    with ThreadPoolExecutor(2) as pool:
+        working = pool.submit(subscribe().run, first, once=True)
+        assert entered.wait(LONG_S)
+        second = pool.submit(subscribe().run, new_handler(), once=True)
+        leave.set()
+        assert (working.result(LONG_S), second.result(LONG_S)) == (Handled(2, 0), Handled(0, 0))
+
+
+def test_a_slow_consumer_holds_up_no_writer(log, put, subscribe):
+    put("a")
+    with ThreadPoolExecutor(1) as pool:
+
+        def handle(_):
+            head = log.head()
+            if head < 50:
+                assert pool.submit(put, "b").result(LONG_S) == head + 1
+
+        subscribe(chunk=1000).run(handle, once=True)
+        while subscribe().lag:
+            subscribe(chunk=1000).run(handle, once=True)
+    assert log.head() == 50

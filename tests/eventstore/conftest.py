@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from refold.engine.ports import NewEvent, Write
+from refold.engine.ports import Body, Column, NewEvent, Upsert, View, Write
 from refold.eventstore import SqliteStore
 from refold.eventstore.postgres import PostgresStore
+
+TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 
 
 @pytest.fixture
@@ -66,6 +68,33 @@ def append():
             NewEvent("refund.requested", "2026-01-02T03:04:05Z", f'{{"n":{start + n}}}') for n in range(count)
         ]
         return store.append(Write(stream, start, events), **options)
+
+    return appended
+
+
+@pytest.fixture
+def state():
+    """Return what a store shows of its log and of the totals."""
+
+    def shown(store):
+        return list(store.read_all()), list(store.rows(TOTALS)), list(store.streams("refund"))
+
+    return shown
+
+
+@pytest.fixture
+def big_body():
+    return Body("b" * 64, b"salt", "{}", b"x" * 30_000)
+
+
+@pytest.fixture
+def big_append(big_body):
+    """Append what needs several pages in every table."""
+    event = NewEvent("refund.requested", "2026-01-02T03:04:05Z", '"' + "x" * 10_000 + '"')
+    writes = Write("refund-a", 0, [event] * 3), Write("refund-b", 0, [event])
+
+    def appended(store):
+        return store.append(*writes, key="k", bodies=[big_body], changes=[Upsert(TOTALS, ("t", 1))])
 
     return appended
 

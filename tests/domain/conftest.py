@@ -1,15 +1,20 @@
 """What the tests of the domain build again and again: refunds event by event, and what to expect of them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import product
 
 import pytest
 
+from refold.engine.domain.capabilities import AmountForm, Capabilities
 from refold.engine.domain.events import EVIDENCE, EvidenceRecorded, Recorded, RefundRequested
-from refold.engine.domain.evidence import UNVERIFIED, Evidence, Trust
+from refold.engine.domain.evidence import UNVERIFIED, AbsenceRule, Evidence, Trust
 from refold.engine.domain.message import Channel
+from refold.engine.domain.money import Money
 from refold.engine.domain.proof import Arrival, decide_evidence
-from refold.engine.domain.refund import Refund, evolve
+from refold.engine.domain.refund import Attempt, Refund, evolve
+from refold.engine.domain.schedule import Schedule, Stage
 from refold.engine.domain.signals import BIT, Signal
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -140,3 +145,68 @@ def plain_evidence():
         for signal, model in EVIDENCE.items()
         if issubclass(model, EvidenceRecorded)
     }
+
+
+@pytest.fixture(scope="session")
+def at():
+    """Return the moment so many seconds after the start of a story."""
+    return moment
+
+
+def moment(seconds):
+    return None if seconds is None else START + timedelta(seconds=seconds)
+
+
+CAPS = Capabilities(
+    partial=True,
+    several=True,
+    lookup_by_own_reference=True,
+    post_timeout_s=40,
+    poll_interval_s=30,
+    outcome_window_s=1000,
+    refund_window_days=None,
+    key_retention_s=None,
+    absence=AbsenceRule(answers=2, apart_s=60),
+    amounts=AmountForm.CENTS,
+    acknowledgement=None,
+    webhook_retry_s=(),
+    in_doubt=Schedule((Stage(600, 60), Stage(7200, 600)), 86_400),
+    pending=Schedule((Stage(3600, 600),), 86_400),
+)
+
+
+@pytest.fixture(scope="session")
+def caps():
+    """Return what a gateway can do, but for the changes named."""
+    return partial(replace, CAPS)
+
+
+@pytest.fixture(scope="session")
+def refund():
+    """Return a refund asked for at second 0; all times are given in seconds.
+
+    Submissions are given as `sent`, or as `attempts` with whether each left; `denied` is when the gateway did not know
+    it, and `endings` when it ended, each time in another way.
+    """
+    return refund_with
+
+
+def refund_with(*, sent=(), attempts=(), denied=(), endings=(), **changes):
+    times = {
+        name: moment(value) for name, value in changes.items() if name.endswith("_at") or name == "not_before"
+    }
+    asked = {"refund_id": "r-1", "gateway": "g", "payment_id": "p-1", "amount": Money(100, "HKD")}
+    asked |= {"account": None, "requested_by": None, "requested_at": START, "updated_at": START}
+    return Refund(
+        **asked,
+        created_position=1,
+        position=1,
+        version=1,
+        attempts=tuple(
+            Attempt(moment(s), f"digest-{s}", moment(s), "n", "/", left)
+            for s, left in [*((s, True) for s in sent), *attempts]
+        ),
+        absent=tuple((version, moment(s)) for version, s in enumerate(denied, 2)),
+        endings=tuple((1 << place, moment(s)) for place, s in enumerate(endings, 2)),
+        **changes | times,
+    )

@@ -249,3 +249,27 @@ def log():
 def types():
     """Return the event types of one refund, in order."""
     return lambda engine, refund_id="r-1": [entry.type for entry in engine.history(refund_id)]
+
+
+@pytest.fixture
+def deliver():
+    """Deliver everything that is there, and return it as (refund, state before, state since)."""
+
+    def delivered(engine, name="ledger", **options):
+        got = []
+        options = {"start": "beginning", "once": True, "backoff_s": 0} | options
+        engine.deliver(name, got.append, **options)
+        return got
+
+    return delivered
+
+
+@pytest.fixture
+def told(engine, ask, wire):
+    """An engine whose refund r-1 was pending and then succeeded, and whose r-2 was refused."""
+    ask(engine)
+    ask(engine, "r-2", payment="p-2")
+    engine.record("evonet", "api_response", wire.says("evonet", "r-1", "pending"))
+    engine.record("evonet", "poll", wire.says("evonet", "r-2", "failed", payment="p-2"))
+    engine.receive_webhook("evonet", *wire.webhook("evonet", "r-1", "success", number="g-1"))
+    return engine

@@ -304,3 +304,19 @@ def sample(metrics):
         return metrics.registry.get_sample_value(name, labels)
 
     return value
+
+
+@pytest.fixture
+def refused(app, call):
+    """What every refusal for want of authenticity looks like."""
+    answer = call(app)
+    assert (answer.status, answer.body) == (401, b'{"status": "unauthentic"}')
+    return answer[:3]
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Fail whoever opens a connection or a file's address."""
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, lambda *_: pytest.fail("it connected"))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("it looked a name up"))

@@ -1,6 +1,6 @@
 """Each guard of the receiver, taken away: the same request then gets another answer, so the tests of it can fail.
 
-Beside these, the duplicates of headers and the limits of the body are taken away in test_cases.py, the limit on
+Beside these, the duplicates of headers and the limits of the body are taken away in test_cases_*.py, the limit on
 webhooks under way in test_store_and_load.py, and the last resort against exceptions is planted in test_page.py.
 """
 

@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refold.engine.domain.contact import (
-    Action,
-    Why,
-    exhausted,
-    next_contact,
-    query_allowed_at,
-)
+from refold.engine.domain.contact import Action, Why, exhausted, next_contact, query_allowed_at
 from refold.engine.domain.events import (
     EVIDENCE,
     ContactFailed,

@@ -7,11 +7,7 @@ from contextlib import closing
 import pytest
 from structlog.testing import capture_logs
 
-from refold.engine.errors import (
-    InvalidSetting,
-    MessageNotFound,
-    UnsafeDurability,
-)
+from refold.engine.errors import InvalidSetting, MessageNotFound, UnsafeDurability
 from refold.engine.ports import Appended, Body, Column, Upsert, View
 from refold.eventstore import SqliteStore
 from refold.eventstore.sqlite import connection as connections

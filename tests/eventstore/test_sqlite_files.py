@@ -6,12 +6,7 @@ import subprocess
 
 import pytest
 
-from refold.engine.errors import (
-    RefoldError,
-    StoreBusy,
-    StoreReadOnly,
-    StoreUnavailable,
-)
+from refold.engine.errors import RefoldError, StoreBusy, StoreReadOnly, StoreUnavailable
 from refold.engine.ports import Appended, Body, Column, Given, Upsert, View
 from refold.eventstore import SqliteStore
 

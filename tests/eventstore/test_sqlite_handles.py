@@ -7,11 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from refold.engine.errors import (
-    KeyReuse,
-    StoreUnavailable,
-    VersionConflict,
-)
+from refold.engine.errors import KeyReuse, StoreUnavailable, VersionConflict
 from refold.engine.ports import Appended, Column, NewEvent, Upsert, View, Write
 from refold.eventstore.sqlite import log as logs
 

@@ -10,12 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from refold.engine.errors import (
-    StoreBusy,
-    StoreClosed,
-    StoreReadOnly,
-    StoreUnavailable,
-)
+from refold.engine.errors import StoreBusy, StoreClosed, StoreReadOnly, StoreUnavailable
 from refold.engine.ports import Appended, Column, View
 from refold.eventstore.sqlite import lock
 

@@ -6,12 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from refold.engine.errors import (
-    CorruptLog,
-    EventMissing,
-    SchemaTooNew,
-    StoreUnavailable,
-)
+from refold.engine.errors import CorruptLog, EventMissing, SchemaTooNew, StoreUnavailable
 from refold.engine.ports import Appended, Column, View
 from refold.eventstore import SqliteStore
 

@@ -5,11 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from refold.engine.errors import (
-    InvalidInput,
-    InvalidSetting,
-    StoreUnavailable,
-)
+from refold.engine.errors import InvalidInput, InvalidSetting, StoreUnavailable
 from refold.engine.ports import Column, Given, Upsert, View
 from refold.eventstore.sqlite import views as tables
 

@@ -10,9 +10,7 @@ from refold.adapters.bbmsl import Bbmsl
 from refold.engine.domain.evidence import Evidence, Hold
 from refold.engine.domain.message import Channel
 from refold.engine.domain.signals import Signal
-from refold.engine.errors import (
-    UnreadableMessage,
-)
+from refold.engine.errors import UnreadableMessage
 from refold.engine.ports import AmountForm, Gateway
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -12,12 +12,7 @@ from refold.adapters.bbmsl import Bbmsl
 from refold.engine.domain.evidence import Trust
 from refold.engine.domain.message import Channel
 from refold.engine.domain.money import Money
-from refold.engine.errors import (
-    InvalidAmount,
-    InvalidSetting,
-    InvalidText,
-    UnreadableMessage,
-)
+from refold.engine.errors import InvalidAmount, InvalidSetting, InvalidText, UnreadableMessage
 
 SENT, POST, POLL = Channel.REQUEST, Channel.API_RESPONSE, Channel.POLL
 

@@ -10,20 +10,14 @@ import sys
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-)
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refold.adapters.bbmsl import Bbmsl
 from refold.engine.domain.evidence import UNVERIFIED, Trust
 from refold.engine.domain.message import Channel
-from refold.engine.errors import (
-    InvalidSetting,
-    InvalidSignature,
-    RefoldError,
-)
+from refold.engine.errors import InvalidSetting, InvalidSignature, RefoldError
 
 SENT, POST, POLL = Channel.REQUEST, Channel.API_RESPONSE, Channel.POLL
 

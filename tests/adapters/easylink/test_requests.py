@@ -10,12 +10,7 @@ from refold.adapters.signing import SigningKey
 from refold.engine.domain.evidence import Trust
 from refold.engine.domain.message import Channel
 from refold.engine.domain.money import Money
-from refold.engine.errors import (
-    InvalidAmount,
-    InvalidSetting,
-    InvalidText,
-    UnreadableMessage,
-)
+from refold.engine.errors import InvalidAmount, InvalidSetting, InvalidText, UnreadableMessage
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SENT, POST, POLL, HOOK = Channel.REQUEST, Channel.API_RESPONSE, Channel.POLL, Channel.WEBHOOK

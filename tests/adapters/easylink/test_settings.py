@@ -12,11 +12,7 @@ from hypothesis import strategies as st
 
 from refold.adapters.easylink import Easylink
 from refold.adapters.signing import SigningKey
-from refold.engine.errors import (
-    InvalidSetting,
-    InvalidSignature,
-    RefoldError,
-)
+from refold.engine.errors import InvalidSetting, InvalidSignature, RefoldError
 
 KEY = SigningKey("k", "a secret")
 

@@ -10,10 +10,7 @@ from refold.adapters.easylink import Easylink
 from refold.adapters.signing import SigningKey
 from refold.engine.domain.evidence import UNVERIFIED, Trust
 from refold.engine.domain.message import Channel
-from refold.engine.errors import (
-    InvalidSignature,
-    UnreadableMessage,
-)
+from refold.engine.errors import InvalidSignature, UnreadableMessage
 
 SEEDS = Path(__file__).parents[2] / "seeds"
 PUBLISHED = json.loads((SEEDS / "easylink_signature.json").read_text())

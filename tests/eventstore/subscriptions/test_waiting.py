@@ -6,10 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from refold.engine.errors import (
-    StoreClosed,
-    StoreUnavailable,
-)
+from refold.engine.errors import StoreClosed, StoreUnavailable
 from refold.engine.ports import Column, NewEvent, View, Write
 from refold.eventstore import MemoryStore
 from refold.eventstore import memory as memory_module

@@ -1,8 +1,10 @@
+import os
 import shutil
 import socket
 import sqlite3
 import tempfile
 import threading
+import traceback
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -97,6 +99,72 @@ def big_append(big_body):
         return store.append(*writes, key="k", bodies=[big_body], changes=[Upsert(TOTALS, ("t", 1))])
 
     return appended
+
+
+class Child:
+    """A forked process that runs a function; what it says comes through a pipe."""
+
+    def __init__(self, run):
+        self._said, saying = os.pipe()
+        self._may, self._letting = os.pipe()
+        self._id = os.fork()
+        if self._id:
+            os.close(saying)
+            os.close(self._may)
+            return
+        os.close(self._said)
+        os.close(self._letting)
+        said = b"nothing"
+        try:
+            said = repr(run(lambda: os.read(self._may, 1))).encode()
+        except BaseException:  # noqa: BLE001 - a child must never go on with its parent's tests
+            said = traceback.format_exc().encode()
+        os.write(saying, said)
+        os.close(saying)
+        os._exit(0)
+
+    def let(self):
+        """Let the child go on."""
+        os.write(self._letting, b"x")
+
+    def ended(self):
+        """Wait for its end, and return what it said."""
+        said = b""
+        while part := os.read(self._said, 65536):
+            said += part
+        os.close(self._said)
+        os.close(self._letting)
+        assert os.waitstatus_to_exitcode(os.waitpid(self._id, 0)[1]) == 0
+        return said.decode()
+
+
+@pytest.fixture
+def fork():
+    """Run a function in a forked process."""
+    return Child
+
+
+@pytest.fixture
+def held(open_store, append):
+    """A store of which another thread has a batch open, and how to let that end."""
+    store, begun, let = open_store(timeout_s=0.05), threading.Event(), threading.Event()
+
+    def hold():
+        with store.batch():
+            append(store)
+            begun.set()
+            assert let.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert begun.wait(20)
+
+    def end():
+        let.set()
+        thread.join(20)
+
+    yield store, end
+    end()
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import pytest
 
 from refold.adapters import Bbmsl, Easylink, Evocloud, Evonet, SigningKey
 from refold.engine import Message, Money, RefundEngine
+from refold.engine.domain.evidence import Evidence
+from refold.engine.domain.signals import Signal
 
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECRETS = {
@@ -273,3 +275,19 @@ def told(engine, ask, wire):
     engine.record("evonet", "poll", wire.says("evonet", "r-2", "failed", payment="p-2"))
     engine.receive_webhook("evonet", *wire.webhook("evonet", "r-1", "success", number="g-1"))
     return engine
+
+
+@pytest.fixture
+def reversing(wire):
+    """An adapter of a gateway that documents a late failure and a late success, with words of their own."""
+
+    class Reversing(Evonet):
+        name = "reversing"
+
+        def read_poll(self, message):
+            signal = Signal(json.loads(message.body)["signal"])
+            return Evidence(signal=signal, code=f"signal={signal}", refund_id="r-1")
+
+        read_response = read_webhook = read_poll
+
+    return Reversing(keys=[SigningKey("net-1", wire.secrets["evonet"])])

@@ -1,6 +1,5 @@
 """Effects: what other systems are told of a refund, how often, and under which key."""
 
-import json
 import re
 import signal
 import subprocess
@@ -12,10 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from refold.adapters import Evonet, SigningKey
 from refold.engine import Delivered, EffectKind, State
-from refold.engine.domain.evidence import Evidence
-from refold.engine.domain.signals import Signal
 from refold.engine.errors import CheckpointConflict, InvalidInput, StoreBusy
 from refold.engine.ports import Progress
 from refold.eventstore import subscription
@@ -29,22 +25,6 @@ def moves(deliver):
     return lambda engine, **options: [
         (each.refund_id, each.previous_state, each.state) for each in deliver(engine, **options)
     ]
-
-
-@pytest.fixture
-def reversing(wire):
-    """An adapter of a gateway that takes a success back, with words of its own."""
-
-    class Reversing(Evonet):
-        name = "reversing"
-
-        def read_poll(self, message):
-            signal = Signal(json.loads(message.body)["signal"])
-            return Evidence(signal=signal, code=f"signal={signal}", refund_id="r-1")
-
-        read_response = read_webhook = read_poll
-
-    return Reversing(keys=[SigningKey("net-1", wire.secrets["evonet"])])
 
 
 # ---- what is delivered

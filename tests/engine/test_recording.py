@@ -5,7 +5,7 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
-from refold.adapters import Easylink, Evonet, SigningKey
+from refold.adapters import Easylink
 from refold.engine import Message, Money, Outcome, State
 from refold.engine.domain.evidence import Trust
 from refold.engine.errors import InvalidInput, InvalidSignature, UnreadableMessage
@@ -117,24 +117,6 @@ def test_an_older_pending_after_success_is_recorded_and_changes_nothing(engine, 
 
 
 # ---- late changes
-
-
-@pytest.fixture
-def reversing(wire):
-    """An adapter of a gateway that documents a late failure and a late success, with words of their own."""
-    from refold.engine.domain.evidence import Evidence
-    from refold.engine.domain.signals import Signal
-
-    class Reversing(Evonet):
-        name = "reversing"
-
-        def read_poll(self, message):
-            signal = Signal(json.loads(message.body)["signal"])
-            return Evidence(signal=signal, code=f"signal={signal}", refund_id="r-1")
-
-        read_response = read_webhook = read_poll
-
-    return Reversing(keys=[SigningKey("net-1", wire.secrets["evonet"])])
 
 
 def test_a_failure_days_after_success_gives_the_amount_back_and_calls_a_person(

@@ -1,6 +1,7 @@
 """Run in a mount namespace of its own: a PostgreSQL server with its data, or its write-ahead log, on a full disk.
 
-`python small_server.py SMALL data|log`, where SMALL is a file system of 64 MiB, and empty.
+`python small_server.py SMALL data|log [swallows]`, where SMALL is a file system of 64 MiB, and empty. `swallows` plants a
+store that acknowledges the first append that fails.
 """
 
 import importlib.util
@@ -28,6 +29,23 @@ MOST = 200
 spec = importlib.util.spec_from_file_location("servers", CONFTEST)
 servers = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(servers)
+
+
+class Swallows(PostgresStore):
+    """Counts its appends, and takes the first one that fails for one that is stored."""
+
+    counted = 0
+    has_swallowed = False
+
+    def append(self, *writes, **options):
+        self.counted += 1
+        try:
+            return super().append(*writes, **options)
+        except StoreError:
+            if self.has_swallowed:
+                raise
+            self.has_swallowed = True
+            return Appended(self.counted, self.counted)
 
 
 def append(store, number):
@@ -130,13 +148,14 @@ def full_of_log(store, ballast, server):
 
 def main():
     small, what = Path(sys.argv[1]), sys.argv[2]
+    kind = Swallows if "swallows" in sys.argv else PostgresStore
     logging.disable()  # the pool of connections tells of each that it could not open
     with tempfile.TemporaryDirectory() as roomy:
         tempfile.tempdir = str(small) if what == "data" else roomy
         write_ahead = Path(roomy if what == "data" else small) / "wal"
         server = servers.PostgresServer("--wal-segsize=1", f"--waldir={write_ahead}")
         try:
-            store = PostgresStore(server.schema(), timeout_s=1)
+            store = kind(server.schema(), timeout_s=1)
             ballast = leave(small, ROOM)
             if what == "data":
                 full_of_data(store, ballast)

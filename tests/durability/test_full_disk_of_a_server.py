@@ -45,3 +45,13 @@ def test_a_server_whose_disk_is_full_acknowledges_nothing_that_is_not_stored(sma
     full, *rest = done.stdout.splitlines()
     assert full.removeprefix("full: ") in errors
     assert rest == ["what was settled is true, nothing lost", "goes on once there is room"]
+
+
+@pytest.mark.parametrize("what", ["data", "log"])
+def test_a_store_that_acknowledges_what_did_not_fit_is_noticed(small, what):
+    """The control."""
+    done = small(SMALL_SERVER, what, "swallows")
+    assert done.returncode == 1
+    assert done.stdout.startswith("full: ")
+    assert "in check" in done.stderr
+    assert "AssertionError" in done.stderr

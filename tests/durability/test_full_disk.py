@@ -9,6 +9,7 @@ import pytest
 
 SMALL_DISK = Path(__file__).with_name("small_disk.py")
 SMALL_BACKUP = Path(__file__).with_name("small_backup.py")
+SMALL_MIGRATION = Path(__file__).with_name("small_migration.py")
 APART = ["unshare", "--map-root-user", "--mount"]
 
 
@@ -44,4 +45,10 @@ def test_a_backup_that_finds_no_room_leaves_nothing_and_the_store_goes_on(apart,
     tmp_path.joinpath("small").mkdir()
     done = apart(SMALL_BACKUP, tmp_path / "small")
     assert done.stdout.splitlines() == ["no room", "[]", "2 2"], done.stdout
+    assert done.returncode == 0
+
+
+def test_a_migration_that_finds_no_room_leaves_the_older_file_and_is_made_once_there_is(apart):
+    done = apart(SMALL_MIGRATION)
+    assert done.stdout.splitlines() == ["no room", "no room", "migrated once there is room"], done.stdout
     assert done.returncode == 0

@@ -20,8 +20,8 @@ from refold.engine.ports.projecting import Entered
 from refold.engine.service import outlines as outlined
 from refold.engine.service.outlines import outlines
 from refold.engine.service.views import VIEWS
+from refold.eventstore import outlining
 from refold.eventstore import rebuilding as shared
-from refold.eventstore.sqlite import outlines as sql
 
 TIME = "2026-11-21T12:00:00.000000Z"
 
@@ -29,8 +29,8 @@ TIME = "2026-11-21T12:00:00.000000Z"
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     """Let a few events be several parts, and no event wait for the end."""
-    monkeypatch.setattr(sql, "_EVENTS_IN_PART", 8)
-    monkeypatch.setattr(sql, "_SAMPLES", 2)
+    monkeypatch.setattr(outlining, "_EVENTS_IN_PART", 8)
+    monkeypatch.setattr(outlining, "_SAMPLES", 2)
 
 
 @pytest.fixture
@@ -277,7 +277,7 @@ def test_what_is_recorded_during_a_rebuild_is_in_the_new_tables(
     engine = open_engine()
     plain(engine, ask, wire, "a", "b")
     engine.record("evonet", "poll", wire.says("evonet", "waiting", "success"))
-    told, cut = Folding.whole, sql.parts
+    told, cut = Folding.whole, outlining.parts
 
     def whole(self, upto, left):
         if when == "before the fold" or (when == "before the outlines" and not left):
@@ -291,7 +291,7 @@ def test_what_is_recorded_during_a_rebuild_is_in_the_new_tables(
             busy(engine, ask, wire, hkd)
         return cut(outline, upto, sampled)
 
-    monkeypatch.setattr(sql, "parts", parts)
+    monkeypatch.setattr(outlining, "parts", parts)
     monkeypatch.setattr(Folding, "whole", whole)
     engine.rebuild()
     made = dump(engine)

@@ -54,6 +54,7 @@ _READ: Final = {
 }
 """A field as its column takes it, out of the JSON that stands in its place; nothing for one of another kind."""
 _OPENING: Final = "opening"
+_ESCAPE: Final = r"%\\u%"
 
 
 class Statement(NamedTuple):
@@ -88,12 +89,12 @@ class _PostgresOutlining(Outlining):
         streams = self._streams()
         text = _STATEMENT.format(
             sql.SQL(streams.text),
-            sql.SQL(fields.text),
+            sql.SQL(fields),
             sql.SQL(outlined),
             sql.SQL(", ").join(row for row, _ in rows),
             sql.SQL(plain.text),
         )
-        after = (*fields.bound, *chain.from_iterable(bound for _, bound in rows), *plain.bound)
+        after = (*chain.from_iterable(bound for _, bound in rows), *plain.bound)
         return Statement(text, streams.bound, after)
 
     # ---- the rows
@@ -123,8 +124,9 @@ class _PostgresOutlining(Outlining):
         column = self._field(field, kind)
         if isinstance(field, Entered):
             return [Sql(f"{column} IS NOT NULL")]
-        # An event that names the field and says nothing there, or no text, is one for the fold.
-        return [Sql(f"({self._event(field)} IS NULL OR {column} <> '')")]
+        # An event that names the field and says nothing there, or what is no text, is one for the fold.
+        said = f"nullif({column}, '')" if kind is str else column
+        return [Sql(f"({self._event(field)} IS NULL OR {said} IS NOT NULL)")]
 
     def _field(self, field: Entered | Learned, kind: Kind) -> str:
         return self._fields.setdefault((field, kind), f"field_{len(self._fields)}")
@@ -149,24 +151,24 @@ class _PostgresOutlining(Outlining):
         ]
         return f"SELECT {', '.join(columns)} FROM fields"  # noqa: S608 - made of constants
 
-    def _read(self) -> Sql:
-        """Return the SELECT that looks into the data of known streams; each is parsed where it stands alone."""
-        columns = [Sql("streams.*")]
+    def _read(self) -> str:
+        """Return the SELECT that looks into the data of known streams; each text is parsed once, for all its fields."""
+        columns, says = ["streams.*"], dict[str, dict[str, None]]()
         for (field, _), name in self._fields.items():
             event = self._event(field)
-            data = _OPENING if event == _OPENING else f"{event}_is.data"
-            columns.append(
-                Sql(
-                    f"CASE WHEN known THEN ({data}::json -> %s::text)::text END AS {name}_json",
-                    (field.field,),
-                )
-            )
-        joins = "".join(
-            f" LEFT JOIN events AS {event}_is ON {event}_is.stream = streams.stream AND {event}_is.version = {event}"
+            columns.append(f'{event}_says."{field.field}"::text AS {name}_json')
+            says.setdefault(event, {})[f'"{field.field}" json'] = None
+        joins = [
+            f"LEFT JOIN events AS {event}_is ON {event}_is.stream = streams.stream AND {event}_is.version = {event}"
             for event in self._events.values()
-        )
-        selected = listed(columns)
-        return Sql(f"SELECT {selected.text} FROM streams{joins} OFFSET 0", selected.bound)  # noqa: S608 - as above
+        ]
+        for event, found in says.items():
+            data = _OPENING if event == _OPENING else f"{event}_is.data"
+            joins.append(
+                f"LEFT JOIN LATERAL json_to_record(CASE WHEN known THEN {data}::json END)"
+                f" AS {event}_says ({', '.join(found)}) ON true"
+            )
+        return f"SELECT {', '.join(columns)} FROM streams {' '.join(joins)} OFFSET 0"  # noqa: S608 - as above
 
     def _streams(self) -> Sql:
         """Return the SELECT that says of each stream what its events say together, and whether they are known."""
@@ -193,8 +195,8 @@ class _PostgresOutlining(Outlining):
                 Sql('min(time) FILTER (WHERE version = 1) AS opened_at, max(time COLLATE "C") AS latest_at'),
                 # In an escape by number may stand what no text here can hold, or the name of a field.
                 Sql(
-                    "bool_and(starts_with(data, %s) AND strpos(data, %s) = 0) AS legible",
-                    (outline.start, "\\u"),
+                    "bool_and(starts_with(data, %s) AND data NOT LIKE %s) AS legible",
+                    (outline.start, _ESCAPE),
                 ),
                 self._refused(),
                 Sql(f"min(data) FILTER (WHERE version = 1) AS {_OPENING}"),

@@ -47,9 +47,9 @@ _SUMMED: Final = sql.SQL(
 )
 _LAST_SAID: Final = sql.SQL("(array_agg({0} ORDER BY stream DESC) FILTER (WHERE {0} IS NOT NULL))[1]")
 _TYPES: Final = {int: "bigint", str: "text"}
-# Longer numbers may be beyond a bigint.
+# Zero and less are no amounts, and a number of more digits may be beyond a bigint.
 _READ: Final = {
-    int: "CASE WHEN {0} ~ '^-?[0-9]{{1,18}}$' THEN {0}::bigint END",
+    int: "CASE WHEN {0} ~ '^[1-9][0-9]{{0,17}}$' THEN {0}::bigint END",
     str: "CASE WHEN starts_with({0}, '\"') THEN {0}::json #>> '{{}}' END",
 }
 """A field as its column takes it, out of the JSON that stands in its place; nothing for one of another kind."""

@@ -1,5 +1,6 @@
 """A rebuild: the same views as the fold makes, whatever is in the log and whoever writes meanwhile."""
 
+import random
 import sqlite3
 import tempfile
 import threading
@@ -14,7 +15,7 @@ from refold.engine import Money, RefundEngine
 from refold.engine.audit import projecting
 from refold.engine.audit.projecting import Folding
 from refold.engine.domain.wire import UPCASTERS
-from refold.engine.errors import EventMissing, RefoldError, StoreUnavailable
+from refold.engine.errors import EventMissing, InvalidInput, RefoldError, StoreUnavailable
 from refold.engine.ports import NewEvent, Write
 from refold.engine.ports.projecting import Entered
 from refold.engine.service import outlines as outlined
@@ -70,6 +71,16 @@ class Postgres:
                 cursor = raw.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
+    def hold(self, events):
+        """Put these events in the place of the log."""
+        with self.server.connect(self.url) as raw, raw.transaction(), raw.cursor() as cursor:
+            raw.execute("SET LOCAL session_replication_role = replica")
+            raw.execute("DELETE FROM events")
+            with cursor.copy("COPY events FROM STDIN") as copy:
+                for each in events:
+                    copy.write_row(each)
+            raw.execute("UPDATE head SET position = (SELECT coalesce(max(position), 0) FROM events)")
+
     def tables(self):
         listed = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text = current_schema()"
         return {name for (name,) in self.run(listed)}
@@ -97,6 +108,13 @@ def engine(open_at, place):
 
 
 @pytest.fixture
+def postgres(open_at, postgres_server):
+    """A schema of a server and an engine there, for what is so only there."""
+    place = Postgres(postgres_server)
+    return place, open_at(place.url)
+
+
+@pytest.fixture
 def path(tmp_path):
     return tmp_path / "refunds.db"
 
@@ -105,12 +123,6 @@ def path(tmp_path):
 def lite(open_at, path):
     """An engine on SQLite, for what is so only there."""
     return open_at(f"sqlite:///{path}")
-
-
-@pytest.fixture
-def postgres(open_at, postgres_url):
-    """An engine on PostgreSQL, for what is so only there."""
-    return open_at(postgres_url)
 
 
 def dump(engine):
@@ -223,6 +235,19 @@ def test_a_rebuild_makes_the_rows_that_the_engine_made_one_by_one(wire, gateways
         assert engine.replay().agrees
 
 
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(steps=st.lists(STEPS, max_size=25))
+def test_a_rebuild_on_postgres_makes_them_from_the_same_log(postgres, wire, gateways, counting, steps):
+    """The log is made in memory and put into the one database: to make and fill one for each takes too long."""
+    place, engine = postgres
+    with RefundEngine.open("memory:", gateways=gateways, clock=wire.clock, entropy=counting) as memory:
+        for step in steps:
+            take(memory, wire, step)
+        place.hold(memory.store.read_all())
+        assert engine.rebuild().set_aside == ()
+        assert dump(engine) == dump(memory)
+
+
 def test_plain_refunds_are_not_folded_by_python(engine, ask, wire, hkd):
     plain(engine, ask, wire, "a", "b", "c")
     engine.register_payment(gateway="evonet", payment_id="p-a-done", captured=hkd(9000))
@@ -320,6 +345,146 @@ def test_a_wrong_outline_makes_other_rows(engine, ask, wire, history, wrong):
     history(engine, ask, wire)
     engine.store.rebuild(Folding(engine.store, outlines=wrong))
     assert not engine.replay().agrees
+
+
+# ---- data that another program wrote
+
+ASKED = {
+    "gateway": '"evonet"',
+    "refund_id": '"r-1"',
+    "payment_id": '"p-1"',
+    "amount_minor": "5",
+    "currency": '"HKD"',
+}
+SENT = '{"v":1,"idempotency_key":"k","message":{"digest":"d","size":1}}'
+
+
+def asked(name, **changes):
+    """Return the data of a request, some values of which are given as JSON; None leaves one out."""
+    fields = ASKED | {"refund_id": f'"{name}"'} | changes
+    return (
+        '{"v":1,' + ",".join(f'"{key}":{value}' for key, value in fields.items() if value is not None) + "}"
+    )
+
+
+def said(rest):
+    return '{"v":1,"channel":"poll","code":"c","trust":"unverified"' + rest + "}"
+
+
+def written(engine, streams):
+    """Append streams of (type, data) as they are."""
+    for name, events in streams.items():
+        engine.store.append(Write(name, 0, [NewEvent(type_, TIME, data) for type_, data in events]))
+
+
+def both_ways(engine):
+    """Rebuild without outlines and with them; return the rows, the streams set aside and the error of each time."""
+    seen = []
+    for given_ in ((), outlines()):
+        folding = Folding(engine.store, outlines=given_)
+        refused = None
+        try:
+            engine.store.rebuild(folding)
+        except InvalidInput as error:
+            refused = str(error)
+        seen.append((dump(engine), sorted(stream for stream, _ in folding.set_aside), refused))
+    return seen
+
+
+ODD_AMOUNTS = ['"5"', "5.0", "5e0", "true", "null", "[5]", '{"a":5}', "9" * 19, "9" * 40, "0", "-5", None]
+ODD_TEXTS = ["5", "true", "null", '["evonet"]', '{"a":"evonet"}', None]
+PLAIN_TEXTS = ['""', '"é💥"', r'"a\"b\\c\/d\n"', '"\\u0065vonet"', '" a "']
+ODD_EVIDENCE = {
+    "number": [said(',"gateway_refund_id":5')],
+    "truth": [said(',"gateway_refund_id":true')],
+    "null": [said(',"gateway_refund_id":null')],
+    "list": [said(',"gateway_refund_id":["n"]')],
+    "empty": [said(',"gateway_refund_id":""')],
+    "empty-first": [said(',"gateway_refund_id":""'), said(',"gateway_refund_id":"n-2"')],
+    "later": [said(""), said(',"gateway_refund_id":"n-2"'), said(',"gateway_refund_id":"n-3"')],
+    "twice": [said(',"gateway_refund_id":"n-1","gateway_refund_id":"n-2"')],
+    "inside": [said(',"message":{"gateway_refund_id":"n-1"}')],
+    "named": [said(r',"detail":"gateway_refund_id","account":"\"gateway_refund_id\""')],
+    "spaced": [said(' , "gateway_refund_id" : "n-1" ')],
+    "escaped": [said(',"gateway_refund_i\\u0064":"n-1"')],
+    "newer": [said(""), '{"v":2' + said("")[6:]],
+    "adopting": [said(',"adopted_fr\\u006fm":"k-1"')],
+    "adopting-late": [said(""), said(',"adopted_from":"k-2"')],
+}
+
+
+def odd_streams():
+    opened = {
+        "plain": asked("plain"),
+        "spaced": asked("spaced").replace(":", " : ").replace('{"v" : 1', '{"v":1'),
+        "twice": asked("twice", currency='"USD","currency":"HKD"'),
+        "escaped-name": asked("escaped-name").replace("gateway", "g\\u0061teway"),
+        "other-version": asked("other-version").replace('"v":1', '"v":1.0'),
+        "no-version": asked("no-version").replace('"v":1,', ""),
+    }
+    opened |= {f"amount-{n}": asked(f"amount-{n}", amount_minor=odd) for n, odd in enumerate(ODD_AMOUNTS)}
+    opened |= {
+        f"{field}-{n}": asked(f"{field}-{n}", **{field: odd})
+        for field in ("gateway", "payment_id", "currency")
+        for n, odd in enumerate([*ODD_TEXTS, *(PLAIN_TEXTS if field != "currency" else ())])
+    }
+    streams = {f"refund-{name}": [("refund.requested", data)] for name, data in opened.items()}
+    for name, evidence in ODD_EVIDENCE.items():
+        told = [("evidence.pending", data) for data in evidence]
+        streams[f"refund-ev-{name}"] = [
+            ("refund.requested", asked(f"ev-{name}")),
+            ("refund.submission_started", SENT),
+        ]
+        streams[f"refund-ev-{name}"] += told
+    return streams
+
+
+def test_odd_data_makes_the_rows_on_postgres_that_the_fold_makes(postgres):
+    _, engine = postgres
+    written(engine, odd_streams())
+    folded, worked_out = both_ways(engine)
+    assert worked_out == folded
+    left = left_of(engine, outlines())["refund"]
+    assert {"refund-escaped-name", "refund-ev-escaped", "refund-ev-adopting", "refund-gateway-9"} <= set(left)
+    worked = odd_streams().keys() - left
+    assert worked >= {
+        f"refund-{name}" for name in ("plain", "spaced", "twice", "gateway-8", "ev-later", "ev-twice")
+    }
+
+
+REFUSED = {
+    "no JSON": {"refund-odd": [("refund.requested", '{"v":1,"gateway":')]},
+    "nested too deep": {
+        "refund-odd": [("refund.requested", asked("odd", reason="[" * 50_000 + "]" * 50_000))],
+    },
+    "two streams of one refund": {
+        "refund-odd": [("refund.requested", asked("odd"))],
+        "refund-odd-2": [("refund.requested", asked("odd", currency='"USD"'))],
+    },
+    "a key too long for an index": {
+        "refund-odd": [
+            ("refund.requested", asked("odd", payment_id=f'"{random.Random(1).randbytes(5000).hex()}"'))
+        ]
+    },
+    "a sum too large": {
+        f"refund-odd-{n}": [("refund.requested", asked(f"odd-{n}", amount_minor="9" * 18))] for n in range(12)
+    },
+    "two captures of one payment": {
+        f"payment-odd-{n}": [
+            ("payment.registered", asked("odd", captured_minor=n, refund_id=None, amount_minor=None))
+        ]
+        for n in (1, 2)
+    },
+}
+
+
+@pytest.mark.parametrize("streams", REFUSED.values(), ids=REFUSED.keys())
+def test_what_postgres_refuses_to_work_out_ends_as_the_fold_ends_it(postgres, ask, wire, streams):
+    _, engine = postgres
+    plain(engine, ask, wire, "a", "s")
+    written(engine, streams)
+    folded, worked_out = both_ways(engine)
+    assert worked_out == folded
 
 
 # ---- while others write

@@ -4,7 +4,7 @@ import random
 import sqlite3
 import tempfile
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +20,7 @@ from refold.engine.ports import NewEvent, Write
 from refold.engine.ports.projecting import Entered
 from refold.engine.service import outlines as outlined
 from refold.engine.service.outlines import outlines
-from refold.engine.service.views import VIEWS
+from refold.engine.service.views import REFUNDS, VIEWS
 from refold.eventstore import outlining
 from refold.eventstore import rebuilding as shared
 
@@ -598,6 +598,66 @@ def test_rebuilds_at_once_never_take_each_others_rows(engine, ask, wire, monkeyp
     assert newer[1] == "overtakes"
     assert made in newer
     assert dump(engine) == made
+
+
+WAITS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@pytest.mark.parametrize("turn", [0, 3, -2, -1], ids=["the first part", "a part", "an index", "the swap"])
+def test_a_rebuild_that_begins_waits_for_the_transaction_that_another_one_is_in(
+    postgres, open_at, ask, wire, monkeypatch, until, turn
+):
+    """Whichever it is: no row of the older one comes into the tables of the newer one, and none is put in their place."""
+    place, engine = postgres
+    other = open_at(place.url)
+    plain(engine, ask, wire, "a", "b")
+    made = dump(engine)
+    held, turns, newer = type(engine.store)._tables, [], []
+
+    @contextmanager
+    def tables(self, number, **options):
+        with held(self, number, **options) as connection:
+            turns.append(self)
+            if len(turns) == overtaken:
+                newer.append(threading.Thread(target=other.rebuild))
+                newer[0].start()
+                until(lambda: place.server.ask(WAITS) == (1,) or not newer[0].is_alive())
+            yield connection
+
+    monkeypatch.setattr(type(engine.store), "_tables", tables)
+    overtaken = None
+    engine.rebuild()
+    overtaken = len(turns) + 1 + turn % len(turns)
+    with suppress(StoreUnavailable):
+        engine.rebuild()
+    newer[0].join()
+    assert dump(engine) == made
+    assert not [name for name in place.tables() if name.endswith("__new")]
+
+
+def test_others_append_while_a_part_is_worked_out(postgres, open_at, ask, wire, monkeypatch):
+    place, engine = postgres
+    other = open_at(place.url)
+    plain(engine, ask, wire, "a", "b")
+    held, asked_ = type(engine.store)._tables, []
+
+    @contextmanager
+    def tables(self, number, *, lasting=False, **options):
+        with held(self, number, lasting=lasting, **options) as connection:
+            yield connection
+            if not lasting:
+                for each in (engine, other):
+                    asked_.append(f"r-{len(asked_)}")
+                    ask(each, asked_[-1], payment=asked_[-1])
+
+    monkeypatch.setattr(type(engine.store), "_tables", tables)
+    engine.rebuild()
+    monkeypatch.undo()
+    assert len(asked_) > 10
+    assert engine.replay().agrees
+    assert {row["refund_id"] for row in engine.store.rows(REFUNDS)} >= set(asked_)
 
 
 def test_many_rebuilds_at_once_end_and_leave_the_views_right(engine, ask, wire):

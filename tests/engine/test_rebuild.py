@@ -429,6 +429,7 @@ def odd_streams():
         for n, odd in enumerate([*ODD_TEXTS, *(PLAIN_TEXTS if field != "currency" else ())])
     }
     streams = {f"refund-{name}": [("refund.requested", data)] for name, data in opened.items()}
+    streams["refund-unopened"] = [("refund.submission_started", asked("unopened"))]
     for name, evidence in ODD_EVIDENCE.items():
         told = [("evidence.pending", data) for data in evidence]
         streams[f"refund-ev-{name}"] = [
@@ -614,7 +615,15 @@ def test_a_rebuild_that_begins_waits_for_the_transaction_that_another_one_is_in(
     other = open_at(place.url)
     plain(engine, ask, wire, "a", "b")
     made = dump(engine)
-    held, turns, newer = type(engine.store)._tables, [], []
+    store = type(engine.store)
+    held, outlined_, turns, newer = store._tables, store._outlined, [], []
+    begun, older_ended = threading.Event(), threading.Event()
+
+    def worked_out(self, *given):
+        if self is other.store:
+            begun.set()
+            assert older_ended.wait(60)
+        return outlined_(self, *given)
 
     @contextmanager
     def tables(self, number, **options):
@@ -623,15 +632,17 @@ def test_a_rebuild_that_begins_waits_for_the_transaction_that_another_one_is_in(
             if len(turns) == overtaken:
                 newer.append(threading.Thread(target=other.rebuild))
                 newer[0].start()
-                until(lambda: place.server.ask(WAITS) == (1,) or not newer[0].is_alive())
+                until(lambda: place.server.ask(WAITS) == (1,) or begun.is_set())
             yield connection
 
-    monkeypatch.setattr(type(engine.store), "_tables", tables)
+    monkeypatch.setattr(store, "_tables", tables)
+    monkeypatch.setattr(store, "_outlined", worked_out)
     overtaken = None
     engine.rebuild()
     overtaken = len(turns) + 1 + turn % len(turns)
     with suppress(StoreUnavailable):
         engine.rebuild()
+    older_ended.set()
     newer[0].join()
     assert dump(engine) == made
     assert not [name for name in place.tables() if name.endswith("__new")]

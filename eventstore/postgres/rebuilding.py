@@ -163,9 +163,8 @@ class PostgresRebuilding(Rebuilding):
         try:
             with self._tables(number) as connection, self._translated():
                 found = connection.execute(text, (*before, *part, *after), prepare=False).fetchall()
-        except (
-            InvalidInput
-        ):  # of data that cannot be read, or that no column holds, only the fold can say more
+        except InvalidInput:
+            # Of data that cannot be read, or that no column holds, only the fold can say more.
             with self._reading() as connection:
                 found = connection.execute(outlines.STREAMS, part).fetchall()
         return [stream for (stream,) in found]

@@ -124,7 +124,7 @@ class PostgresRebuilding(Rebuilding):
 
     @contextmanager
     def _filling(self, beside: bytes | None = None) -> Iterator[Connection]:  # noqa: ARG002 - for other stores
-        if self._in_batch():  # what it has appended is seen by no other connection
+        if self._in_batch():  # no other connection sees what it has appended
             with self._writing() as connection:
                 yield connection
             return
@@ -144,8 +144,6 @@ class PostgresRebuilding(Rebuilding):
         """Give a connection to read from."""
 
     def _outlined(self, number: int, projection: Projection, upto: int) -> Mapping[str, Sequence[str]]:
-        if self._in_batch():
-            return {}
         with self._reading() as connection:
             found = connection.execute(outlines.AT, (list(outlining.samples(upto)),)).fetchall()
         sampled = [stream for (stream,) in found]

@@ -488,6 +488,17 @@ def test_what_postgres_refuses_to_work_out_ends_as_the_fold_ends_it(postgres, as
     assert worked_out == folded
 
 
+def test_what_postgres_refuses_to_work_out_undoes_nothing_of_a_batch(postgres, ask, wire):
+    _, engine = postgres
+    plain(engine, ask, wire, "a", "s")
+    with engine.store.batch():
+        ask(engine, "r-9", payment="p-9")
+        written(engine, REFUSED["no JSON"])
+        assert [stream for stream, _ in engine.rebuild().set_aside] == ["refund-odd"]
+    assert engine.refund("r-9").state == "created"
+    assert engine.replay().differences == ()
+
+
 # ---- while others write
 
 

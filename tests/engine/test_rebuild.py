@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.errors import LockNotAvailable
 from structlog.testing import capture_logs
 
 from refold.engine import Money, RefundEngine
@@ -20,9 +21,10 @@ from refold.engine.ports import NewEvent, Write
 from refold.engine.ports.projecting import Entered
 from refold.engine.service import outlines as outlined
 from refold.engine.service.outlines import outlines
-from refold.engine.service.views import REFUNDS, VIEWS
+from refold.engine.service.views import ATTENTION, REFUNDS, VIEWS
 from refold.eventstore import outlining
 from refold.eventstore import rebuilding as shared
+from refold.eventstore.postgres.rebuilding import Tables
 
 TIME = "2026-11-21T12:00:00.000000Z"
 
@@ -488,6 +490,13 @@ def test_what_postgres_refuses_to_work_out_ends_as_the_fold_ends_it(postgres, as
     assert worked_out == folded
 
 
+def test_a_stream_that_postgres_does_not_know_takes_no_other_one_along(postgres, ask, wire):
+    _, engine = postgres
+    plain(engine, ask, wire, "a")
+    written(engine, {"refund-a-odd": [("refund.requested", asked("odd", reason='"\\u0000"'))]})
+    assert left_of(engine, outlines()) == {"payment": [], "refund": ["refund-a-odd"]}
+
+
 def test_what_postgres_refuses_to_work_out_undoes_nothing_of_a_batch(postgres, ask, wire):
     _, engine = postgres
     plain(engine, ask, wire, "a", "s")
@@ -657,6 +666,24 @@ def test_a_rebuild_that_begins_waits_for_the_transaction_that_another_one_is_in(
     newer[0].join()
     assert dump(engine) == made
     assert not [name for name in place.tables() if name.endswith("__new")]
+
+
+def test_nobody_appends_while_a_lost_table_is_made_again(postgres, monkeypatch):
+    place, engine = postgres
+    place.run("DROP TABLE attention")
+    begin = Tables.begin
+    refused = []
+
+    def begins(*given):
+        begun = begin(*given)
+        with pytest.raises(LockNotAvailable):
+            place.run("SELECT FROM head FOR UPDATE NOWAIT")
+        refused.append(begun.lost)
+        return begun
+
+    monkeypatch.setattr(Tables, "begin", staticmethod(begins))
+    engine.rebuild()
+    assert refused == [(ATTENTION,)]
 
 
 def test_others_append_while_a_part_is_worked_out(postgres, open_at, ask, wire, monkeypatch):

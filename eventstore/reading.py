@@ -63,8 +63,8 @@ class Log(Protocol[Connection_contra]):
         """Return the events one of the SELECTs finds, unchecked."""
         ...
 
-    def next_stream(self, connection: Connection_contra, after: str, end: str, /) -> str | None:
-        """Return the first name between the two."""
+    def next_streams(self, connection: Connection_contra, after: str, end: str, limit: int, /) -> list[str]:
+        """Return the first names between the two, sorted."""
         ...
 
     def body(self, connection: Connection_contra, digest: str, /) -> Body | None:
@@ -136,16 +136,16 @@ class Reading(Generic[Connection]):
     def streams(self, category: str) -> Iterator[str]:
         """Yield the names of all streams `category-…`, sorted."""
         end = f"{category}."
-        return self._streams(self._next_stream(f"{category}-", end), end)
+        return self._streams(self._next_streams(f"{category}-", end), end)
 
-    def _streams(self, found: str | None, end: str) -> Iterator[str]:
-        while found is not None:
-            yield found
-            found = self._next_stream(found, end)
+    def _streams(self, page: list[str], end: str) -> Iterator[str]:
+        while page:
+            yield from page
+            page = self._next_streams(page[-1], end)
 
-    def _next_stream(self, after: str, end: str) -> str | None:
+    def _next_streams(self, after: str, end: str) -> list[str]:
         with self._reading() as connection:
-            return self._log.next_stream(connection, after, end)
+            return self._log.next_streams(connection, after, end, _PAGE)
 
     def body(self, digest: str) -> Body:
         """Return a message body."""

@@ -76,6 +76,12 @@ class Reading(StoreScenery):
         assert list(self.store.streams("refundx")) == ["refundx-1"]
         assert list(self.store.streams("ref")) == []
 
+    def test_a_long_list_of_streams_is_complete(self) -> None:
+        """However many a store looks up at once; those of other categories stay out of it."""
+        names = [f"refund-{number:03}" for number in range(600)]
+        self.store.append(*(Write(name, 0, [event()]) for name in ("payment-1", *names, "report-1")))
+        assert list(self.store.streams("refund")) == names
+
     def test_nothing_is_missing_in_a_log_that_only_the_store_has_written(self) -> None:
         """Neither at first, nor within a batch, nor after appends and batches that came to nothing."""
         assert self.store.first_missing() is None

@@ -1,22 +1,42 @@
-"""Rebuilding the views of the PostgreSQL store: the new tables, their functions and indexes, beside the live ones."""
+"""Rebuilding the views of the PostgreSQL store: the new tables, and what outlines put into them.
+
+The new tables are filled on a connection of the readers, beside the writer of this process and those of others: the row
+of the head is not held for it. What keeps two rebuilds apart is the row of the number (`Tables.number`).
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
 
-from ..rebuilding import NUMBER, Begun
-from . import definitions, grants, views
+from ...engine.errors import InvalidInput
+from .. import outlining
+from ..rebuilding import NUMBER, Begun, Rebuilding
+from . import definitions, grants, outlines, views
+from .writer import lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from ...engine.ports import Change, Difference, View
+    from ...engine.ports.projecting import Outline, Projection
+    from ..outlining import Part
     from .connection import Connection
+    from .readers import Readers
+    from .writer import Writer
 
 _NEW: Final = "__new"
-_LAST: Final = "SELECT definition FROM views WHERE name = %s"
+# Nobody reads the new tables before the swap, whose own commit waits for the disk and for all before it. Enough memory
+# for a part keeps it out of the server's temporary files.
+_FILLING: Final = (
+    "SET TRANSACTION READ WRITE; SET LOCAL synchronous_commit = off; SET LOCAL work_mem = '64MB'"
+)
+# A rebuild that begins changes the row first of all: until the end of a transaction that has read it, none begins.
+_LAST: Final = "SELECT definition FROM views WHERE name = %s FOR SHARE"
 _RENAME_TABLE: Final = sql.SQL("ALTER TABLE {} RENAME TO {}")
 _RENAME_INDEX: Final = sql.SQL("ALTER INDEX {} RENAME TO {}")
 
@@ -36,7 +56,11 @@ class Tables:
         Raises:
             StoreUnavailable: an SQL view reads a live one.
         """
+        lock(connection)  # a lost table is made again, with the functions that appends call
         views.check_replaceable(connection, rebuilt)
+        number = Tables.number(connection) + 1
+        # Before any table is touched: who fills those of an older rebuild holds the row before them, too.
+        connection.execute(views.RECORD, (NUMBER, str(number)))
         there = views.tables(connection)
         lost = tuple(view for view in rebuilt if view.name not in there)
         for view in lost:
@@ -47,13 +71,11 @@ class Tables:
             views.run(connection, views.DROP_TABLE, sql.Identifier(view.name + _NEW))
             views.create(connection, view, _NEW)
             views.create_functions(connection, view, _NEW)
-        number = Tables.number(connection) + 1
-        connection.execute(views.RECORD, (NUMBER, str(number)))
         return Begun(number, lost)
 
     @staticmethod
     def number(connection: Connection) -> int:
-        """Return the number of the last rebuild that began."""
+        """Return the number of the last rebuild that began; none begins until the end of the transaction."""
         found = connection.execute(_LAST, (NUMBER,)).fetchone()
         return int(found[0]) if found is not None else 0
 
@@ -92,3 +114,55 @@ class Tables:
         for name in (*(view.name + _NEW for view in rebuilt), *(view.name for view in begun.lost)):
             views.drop_functions(connection, name)
             views.run(connection, views.DROP_TABLE, sql.Identifier(name))
+
+
+class PostgresRebuilding(Rebuilding):
+    """The part of the PostgreSQL store that rebuilds its views."""
+
+    _new = Tables()
+    _readers: Readers
+
+    @contextmanager
+    def _filling(self, beside: bytes | None = None) -> Iterator[Connection]:  # noqa: ARG002 - for other stores
+        if self._in_batch():  # no other connection sees what it has appended
+            with self._writing() as connection:
+                yield connection
+            return
+        with self._readers.one() as connection, connection.transaction():
+            connection.execute(_FILLING)
+            yield connection
+
+    def _in_batch(self) -> bool:
+        return self._checked_writer().owned() is not None
+
+    @abstractmethod
+    def _checked_writer(self) -> Writer:
+        """Return the writer. Raises `StoreReadOnly`."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Connection]:
+        """Give a connection to read from."""
+
+    def _outlined(self, number: int, projection: Projection, upto: int) -> Mapping[str, Sequence[str]]:
+        with self._reading() as connection:
+            found = connection.execute(outlines.AT, (list(outlining.samples(upto)),)).fetchall()
+        sampled = [stream for (stream,) in found]
+        left: dict[str, Sequence[str]] = {}
+        for outline in projection.outlines:
+            parts = outlining.parts(outline, upto, sampled)
+            left[outline.category] = [
+                stream for part in parts for stream in self._filled_in(number, outline, part)
+            ]
+        return left
+
+    def _filled_in(self, number: int, outline: Outline, part: Part) -> list[str]:
+        """Fill in what an outline says of a part of the streams, and return the streams it leaves."""
+        text, before, after = outlines.statement(outline, _NEW)
+        try:
+            with self._tables(number) as connection, self._translated():
+                found = connection.execute(text, (*before, *part, *after), prepare=False).fetchall()
+        except InvalidInput:
+            # Of data that cannot be read, or that no column holds, only the fold can say more.
+            with self._reading() as connection:
+                found = connection.execute(outlines.STREAMS, part).fetchall()
+        return [stream for (stream,) in found]

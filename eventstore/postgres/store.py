@@ -13,7 +13,6 @@ from ...engine.errors import (
     WrongProcess,
 )
 from ..reading import Reading
-from ..rebuilding import Rebuilding
 from ..request import requested
 from . import leases, log, rows, schema
 from . import views as tables
@@ -21,7 +20,7 @@ from .address import Address
 from .connection import Connection, check_setting, translated
 from .definitions import check as check_views
 from .readers import Readers
-from .rebuilding import Tables
+from .rebuilding import PostgresRebuilding
 from .subscribing import PostgresSubscribing
 from .waiting import Waiting
 from .writer import Writer, lock
@@ -39,7 +38,7 @@ _PAGE: Final = 256
 """Rows read at once."""
 
 
-class PostgresStore(Reading[Connection], PostgresSubscribing, Rebuilding):
+class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding):
     """An `EventStore` in one schema of a PostgreSQL database.
 
     Commits wait for the disk, and for the standbys the server has (read back whenever a connection is opened for
@@ -48,7 +47,6 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, Rebuilding):
 
     views_stale: bool
     _log = log
-    _new = Tables()
 
     def __init__(
         self,
@@ -258,9 +256,6 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, Rebuilding):
         ):
             cursor.itersize = _PAGE
             yield from cursor.execute(select, bound)
-
-    def _in_batch(self) -> bool:
-        return self._checked_writer().owned() is not None
 
     def _are_stale(self, connection: Connection) -> bool:
         return bool(tables.stale(connection, self._views))

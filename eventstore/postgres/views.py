@@ -68,9 +68,9 @@ _CREATE_TABLE: Final = sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))")
 _CREATE_INDEX: Final = sql.SQL("CREATE INDEX {} ON {} ({})")
 DROP_TABLE: Final = sql.SQL("DROP TABLE IF EXISTS {}")
 _DROP_FUNCTION: Final = sql.SQL("DROP FUNCTION {}")
-_UPSERT: Final = sql.SQL(
-    "INSERT INTO {} ({}) SELECT {} FROM jsonb_array_elements(changed__rows) AS each__row ON CONFLICT ({}) DO {}"
-)
+_INSERT: Final = sql.SQL("INSERT INTO {} ({})")
+_ON_CONFLICT: Final = sql.SQL("ON CONFLICT ({}) DO {}")
+_UPSERT: Final = sql.SQL("{} SELECT {} FROM jsonb_array_elements(changed__rows) AS each__row {}")
 _DELETE: Final = sql.SQL("DELETE FROM {} WHERE {}")
 # A column's name has no two underscores in a row: the variables cannot be taken for one.
 _FUNCTION: Final = sql.SQL(
@@ -176,6 +176,13 @@ def drop_functions(connection: Connection, table: str) -> None:
 
 def _upsert(view: View, table: str) -> sql.Composed:
     """Return the statement that inserts or changes rows of JSON, each a list of the member and the values."""
+    before, after = upsert(view, table)
+    values = _COMMA.join(_cell(place, each) for place, each in enumerate(view.columns, 1))
+    return _UPSERT.format(before, values, after)
+
+
+def upsert(view: View, table: str) -> tuple[sql.Composed, sql.Composed]:
+    """Return what stands before and behind the rows that a statement puts into `table`."""
     own = sql.Identifier(table)
     changed = [
         sql.SQL("{0} = coalesce({1}.{0}, 0) + coalesce(EXCLUDED.{0}, 0)").format(
@@ -187,8 +194,7 @@ def _upsert(view: View, table: str) -> sql.Composed:
         if each.name not in view.key
     ]
     action = sql.SQL("UPDATE SET {}").format(_COMMA.join(changed)) if changed else sql.SQL("NOTHING")
-    values = _COMMA.join(_cell(place, each) for place, each in enumerate(view.columns, 1))
-    return _UPSERT.format(own, listed(view.names()), values, listed(view.key), action)
+    return _INSERT.format(own, listed(view.names())), _ON_CONFLICT.format(listed(view.key), action)
 
 
 def _delete(view: View, table: str) -> sql.Composed:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlite_utils.db import Database
 
+from .. import outlining
 from ..rebuilding import NUMBER, Begun, Rebuilding
 from . import outlines, views
 from .writer import BESIDE
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from ...engine.ports import Change, Difference, View
     from ...engine.ports.projecting import Outline, Projection
-    from .outlines import Part
+    from ..outlining import Part
     from .readers import Readers
     from .writer import Writer
 
@@ -152,10 +153,13 @@ class SqliteRebuilding(Rebuilding):
             return {}
         left: dict[str, Sequence[str]] = {}
         with self._readers.one() as connection:
-            found = (connection.execute(*each).fetchone() for each in outlines.samples(upto))
+            found = (
+                connection.execute(outlines.AT, (position,)).fetchone()
+                for position in outlining.samples(upto)
+            )
             sampled = [stream for (stream,) in filter(None, found)]
         for outline in projection.outlines:
-            parts = outlines.parts(outline, upto, sampled)
+            parts = outlining.parts(outline, upto, sampled)
             left[outline.category] = self._outline(number, outline, parts)
         return left
 

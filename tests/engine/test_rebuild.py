@@ -1,27 +1,30 @@
 """A rebuild: the same views as the fold makes, whatever is in the log and whoever writes meanwhile."""
 
+import random
 import sqlite3
 import tempfile
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.errors import LockNotAvailable
 from structlog.testing import capture_logs
 
 from refold.engine import Money, RefundEngine
 from refold.engine.audit import projecting
 from refold.engine.audit.projecting import Folding
 from refold.engine.domain.wire import UPCASTERS
-from refold.engine.errors import EventMissing, RefoldError, StoreUnavailable
+from refold.engine.errors import EventMissing, InvalidInput, RefoldError, StoreUnavailable
 from refold.engine.ports import NewEvent, Write
 from refold.engine.ports.projecting import Entered
 from refold.engine.service import outlines as outlined
 from refold.engine.service.outlines import outlines
-from refold.engine.service.views import VIEWS
+from refold.engine.service.views import ATTENTION, REFUNDS, VIEWS
+from refold.eventstore import outlining
 from refold.eventstore import rebuilding as shared
-from refold.eventstore.sqlite import outlines as sql
+from refold.eventstore.postgres.rebuilding import Tables
 
 TIME = "2026-11-21T12:00:00.000000Z"
 
@@ -29,8 +32,88 @@ TIME = "2026-11-21T12:00:00.000000Z"
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     """Let a few events be several parts, and no event wait for the end."""
-    monkeypatch.setattr(sql, "_EVENTS_IN_PART", 8)
-    monkeypatch.setattr(sql, "_SAMPLES", 2)
+    monkeypatch.setattr(outlining, "_EVENTS_IN_PART", 8)
+    monkeypatch.setattr(outlining, "_SAMPLES", 2)
+
+
+class Lite:
+    """A file of SQLite."""
+
+    def __init__(self, folder):
+        self.path = folder / "refunds.db"
+        self.url = f"sqlite:///{self.path}"
+
+    def run(self, *statements):
+        """Run statements that the store itself would refuse; return the rows of the last one."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as raw:
+            triggers = raw.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+            for name, _ in triggers:
+                raw.execute(f"DROP TRIGGER {name}")
+            found = [raw.execute(statement).fetchall() for statement in statements]
+            for _, trigger in triggers:
+                raw.execute(trigger)
+        return found[-1]
+
+    def tables(self):
+        return {name for (name,) in self.run("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+class Postgres:
+    """A schema of a server."""
+
+    def __init__(self, server):
+        self.server = server
+        self.url = server.schema()
+
+    def run(self, *statements):
+        """Run statements that the store itself would refuse; return the rows of the last one."""
+        with self.server.connect(self.url) as raw:
+            raw.execute("SET session_replication_role = replica")
+            for statement in statements:
+                cursor = raw.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def hold(self, events):
+        """Put these events in the place of the log."""
+        with self.server.connect(self.url) as raw, raw.transaction(), raw.cursor() as cursor:
+            raw.execute("SET LOCAL session_replication_role = replica")
+            raw.execute("DELETE FROM events")
+            with cursor.copy("COPY events FROM STDIN") as copy:
+                for each in events:
+                    copy.write_row(each)
+            raw.execute("UPDATE head SET position = (SELECT coalesce(max(position), 0) FROM events)")
+
+    def tables(self):
+        listed = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text = current_schema()"
+        return {name for (name,) in self.run(listed)}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request, tmp_path):
+    """Where a store lies that uses outlines."""
+    if request.param == "sqlite":
+        return Lite(tmp_path)
+    return Postgres(request.getfixturevalue("postgres_server"))
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def url(request, tmp_path):
+    if request.param == "memory":
+        return "memory:"
+    return Lite(tmp_path).url if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def engine(open_at, place):
+    """An engine on each store that uses outlines."""
+    return open_at(place.url)
+
+
+@pytest.fixture
+def postgres(open_at, postgres_server):
+    """A schema of a server and an engine there, for what is so only there."""
+    place = Postgres(postgres_server)
+    return place, open_at(place.url)
 
 
 @pytest.fixture
@@ -40,7 +123,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def lite(open_at, path):
-    """An engine on SQLite, the store that uses outlines."""
+    """An engine on SQLite, for what is so only there."""
     return open_at(f"sqlite:///{path}")
 
 
@@ -154,12 +237,25 @@ def test_a_rebuild_makes_the_rows_that_the_engine_made_one_by_one(wire, gateways
         assert engine.replay().agrees
 
 
-def test_plain_refunds_are_not_folded_by_python(lite, ask, wire, hkd):
-    plain(lite, ask, wire, "a", "b", "c")
-    lite.register_payment(gateway="evonet", payment_id="p-a-done", captured=hkd(9000))
-    made = dump(lite)
-    assert left_of(lite, outlines()) == {"payment": [], "refund": []}
-    assert dump(lite) == made
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(steps=st.lists(STEPS, max_size=25))
+def test_a_rebuild_on_postgres_makes_them_from_the_same_log(postgres, wire, gateways, counting, steps):
+    """The log is made in memory and put into the one database: to make and fill one for each takes too long."""
+    place, engine = postgres
+    with RefundEngine.open("memory:", gateways=gateways, clock=wire.clock, entropy=counting) as memory:
+        for step in steps:
+            take(memory, wire, step)
+        place.hold(memory.store.read_all())
+        assert engine.rebuild().set_aside == ()
+        assert dump(engine) == dump(memory)
+
+
+def test_plain_refunds_are_not_folded_by_python(engine, ask, wire, hkd):
+    plain(engine, ask, wire, "a", "b", "c")
+    engine.register_payment(gateway="evonet", payment_id="p-a-done", captured=hkd(9000))
+    made = dump(engine)
+    assert left_of(engine, outlines()) == {"payment": [], "refund": []}
+    assert dump(engine) == made
 
 
 # ---- what an outline does not say is left to the fold
@@ -219,15 +315,15 @@ def unopened(engine, ask, wire):
     ],
     ids=lambda each: getattr(each, "__name__", ""),
 )
-def test_what_an_outline_cannot_say_is_left_to_the_fold(lite, ask, wire, history, left):
-    history(lite, ask, wire)
-    assert left_of(lite, outlines()) == left
+def test_what_an_outline_cannot_say_is_left_to_the_fold(engine, ask, wire, history, left):
+    history(engine, ask, wire)
+    assert left_of(engine, outlines()) == left
 
 
-def test_a_type_that_is_read_through_an_upcaster_is_known_to_no_outline(lite, ask, monkeypatch):
-    ask(lite, "r-1")
+def test_a_type_that_is_read_through_an_upcaster_is_known_to_no_outline(engine, ask, monkeypatch):
+    ask(engine, "r-1")
     monkeypatch.setitem(UPCASTERS, ("refund.requested", 0), dict)
-    assert left_of(lite, outlines())["refund"] == ["refund-r-1"]
+    assert left_of(engine, outlines())["refund"] == ["refund-r-1"]
 
 
 REFUND = next(outline for outline in outlines() if outline.category == "refund")
@@ -246,11 +342,170 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("history", "wrong"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_outline_makes_other_rows(lite, ask, wire, history, wrong):
+def test_a_wrong_outline_makes_other_rows(engine, ask, wire, history, wrong):
     """Each condition of an outline is needed, and what the fold says is how that is seen."""
-    history(lite, ask, wire)
-    lite.store.rebuild(Folding(lite.store, outlines=wrong))
-    assert not lite.replay().agrees
+    history(engine, ask, wire)
+    engine.store.rebuild(Folding(engine.store, outlines=wrong))
+    assert not engine.replay().agrees
+
+
+# ---- data that another program wrote
+
+ASKED = {
+    "gateway": '"evonet"',
+    "refund_id": '"r-1"',
+    "payment_id": '"p-1"',
+    "amount_minor": "5",
+    "currency": '"HKD"',
+}
+SENT = '{"v":1,"idempotency_key":"k","message":{"digest":"d","size":1}}'
+
+
+def asked(name, **changes):
+    """Return the data of a request, some values of which are given as JSON; None leaves one out."""
+    fields = ASKED | {"refund_id": f'"{name}"'} | changes
+    return (
+        '{"v":1,' + ",".join(f'"{key}":{value}' for key, value in fields.items() if value is not None) + "}"
+    )
+
+
+def said(rest):
+    return '{"v":1,"channel":"poll","code":"c","trust":"unverified"' + rest + "}"
+
+
+def written(engine, streams):
+    """Append streams of (type, data) as they are."""
+    for name, events in streams.items():
+        engine.store.append(Write(name, 0, [NewEvent(type_, TIME, data) for type_, data in events]))
+
+
+def both_ways(engine):
+    """Rebuild without outlines and with them; return the rows, the streams set aside and the error of each time."""
+    seen = []
+    for given_ in ((), outlines()):
+        folding = Folding(engine.store, outlines=given_)
+        refused = None
+        try:
+            engine.store.rebuild(folding)
+        except InvalidInput as error:
+            refused = str(error)
+        seen.append((dump(engine), sorted(stream for stream, _ in folding.set_aside), refused))
+    return seen
+
+
+ODD_AMOUNTS = ['"5"', "5.0", "5e0", "true", "null", "[5]", '{"a":5}', "9" * 19, "9" * 40, "0", "-5", None]
+ODD_TEXTS = ["5", "true", "null", '["evonet"]', '{"a":"evonet"}', None]
+PLAIN_TEXTS = ['""', '"é💥"', r'"a\"b\\c\/d\n"', '"\\u0065vonet"', '" a "']
+ODD_EVIDENCE = {
+    "number": [said(',"gateway_refund_id":5')],
+    "truth": [said(',"gateway_refund_id":true')],
+    "null": [said(',"gateway_refund_id":null')],
+    "list": [said(',"gateway_refund_id":["n"]')],
+    "empty": [said(',"gateway_refund_id":""')],
+    "empty-first": [said(',"gateway_refund_id":""'), said(',"gateway_refund_id":"n-2"')],
+    "later": [said(""), said(',"gateway_refund_id":"n-2"'), said(',"gateway_refund_id":"n-3"')],
+    "twice": [said(',"gateway_refund_id":"n-1","gateway_refund_id":"n-2"')],
+    "inside": [said(',"message":{"gateway_refund_id":"n-1"}')],
+    "named": [said(r',"detail":"gateway_refund_id","account":"\"gateway_refund_id\""')],
+    "spaced": [said(' , "gateway_refund_id" : "n-1" ')],
+    "escaped": [said(',"gateway_refund_i\\u0064":"n-1"')],
+    "newer": [said(""), '{"v":2' + said("")[6:]],
+    "adopting": [said(',"adopted_fr\\u006fm":"k-1"')],
+    "adopting-late": [said(""), said(',"adopted_from":"k-2"')],
+}
+
+
+def odd_streams():
+    opened = {
+        "plain": asked("plain"),
+        "spaced": asked("spaced").replace(":", " : ").replace('{"v" : 1', '{"v":1'),
+        "twice": asked("twice", currency='"USD","currency":"HKD"'),
+        "escaped-name": asked("escaped-name").replace("gateway", "g\\u0061teway"),
+        "other-version": asked("other-version").replace('"v":1', '"v":1.0'),
+        "no-version": asked("no-version").replace('"v":1,', ""),
+    }
+    opened |= {f"amount-{n}": asked(f"amount-{n}", amount_minor=odd) for n, odd in enumerate(ODD_AMOUNTS)}
+    opened |= {
+        f"{field}-{n}": asked(f"{field}-{n}", **{field: odd})
+        for field in ("gateway", "payment_id", "currency")
+        for n, odd in enumerate([*ODD_TEXTS, *(PLAIN_TEXTS if field != "currency" else ())])
+    }
+    streams = {f"refund-{name}": [("refund.requested", data)] for name, data in opened.items()}
+    streams["refund-unopened"] = [("refund.submission_started", asked("unopened"))]
+    for name, evidence in ODD_EVIDENCE.items():
+        told = [("evidence.pending", data) for data in evidence]
+        streams[f"refund-ev-{name}"] = [
+            ("refund.requested", asked(f"ev-{name}")),
+            ("refund.submission_started", SENT),
+        ]
+        streams[f"refund-ev-{name}"] += told
+    return streams
+
+
+def test_odd_data_makes_the_rows_on_postgres_that_the_fold_makes(postgres):
+    _, engine = postgres
+    written(engine, odd_streams())
+    folded, worked_out = both_ways(engine)
+    assert worked_out == folded
+    left = left_of(engine, outlines())["refund"]
+    assert {"refund-escaped-name", "refund-ev-escaped", "refund-ev-adopting", "refund-gateway-9"} <= set(left)
+    worked = odd_streams().keys() - left
+    assert worked >= {
+        f"refund-{name}" for name in ("plain", "spaced", "twice", "gateway-8", "ev-later", "ev-twice")
+    }
+
+
+REFUSED = {
+    "no JSON": {"refund-odd": [("refund.requested", '{"v":1,"gateway":')]},
+    "nested too deep": {
+        "refund-odd": [("refund.requested", asked("odd", reason="[" * 50_000 + "]" * 50_000))],
+    },
+    "two streams of one refund": {
+        "refund-odd": [("refund.requested", asked("odd"))],
+        "refund-odd-2": [("refund.requested", asked("odd", currency='"USD"'))],
+    },
+    "a key too long for an index": {
+        "refund-odd": [
+            ("refund.requested", asked("odd", payment_id=f'"{random.Random(1).randbytes(5000).hex()}"'))
+        ]
+    },
+    "a sum too large": {
+        f"refund-odd-{n}": [("refund.requested", asked(f"odd-{n}", amount_minor="9" * 18))] for n in range(12)
+    },
+    "two captures of one payment": {
+        f"payment-odd-{n}": [
+            ("payment.registered", asked("odd", captured_minor=n, refund_id=None, amount_minor=None))
+        ]
+        for n in (1, 2)
+    },
+}
+
+
+@pytest.mark.parametrize("streams", REFUSED.values(), ids=REFUSED.keys())
+def test_what_postgres_refuses_to_work_out_ends_as_the_fold_ends_it(postgres, ask, wire, streams):
+    _, engine = postgres
+    plain(engine, ask, wire, "a", "s")
+    written(engine, streams)
+    folded, worked_out = both_ways(engine)
+    assert worked_out == folded
+
+
+def test_a_stream_that_postgres_does_not_know_takes_no_other_one_along(postgres, ask, wire):
+    _, engine = postgres
+    plain(engine, ask, wire, "a")
+    written(engine, {"refund-a-odd": [("refund.requested", asked("odd", reason='"\\u0000"'))]})
+    assert left_of(engine, outlines()) == {"payment": [], "refund": ["refund-a-odd"]}
+
+
+def test_what_postgres_refuses_to_work_out_undoes_nothing_of_a_batch(postgres, ask, wire):
+    _, engine = postgres
+    plain(engine, ask, wire, "a", "s")
+    with engine.store.batch():
+        ask(engine, "r-9", payment="p-9")
+        written(engine, REFUSED["no JSON"])
+        assert [stream for stream, _ in engine.rebuild().set_aside] == ["refund-odd"]
+    assert engine.refund("r-9").state == "created"
+    assert engine.replay().differences == ()
 
 
 # ---- while others write
@@ -277,7 +532,7 @@ def test_what_is_recorded_during_a_rebuild_is_in_the_new_tables(
     engine = open_engine()
     plain(engine, ask, wire, "a", "b")
     engine.record("evonet", "poll", wire.says("evonet", "waiting", "success"))
-    told, cut = Folding.whole, sql.parts
+    told, cut = Folding.whole, outlining.parts
 
     def whole(self, upto, left):
         if when == "before the fold" or (when == "before the outlines" and not left):
@@ -291,7 +546,7 @@ def test_what_is_recorded_during_a_rebuild_is_in_the_new_tables(
             busy(engine, ask, wire, hkd)
         return cut(outline, upto, sampled)
 
-    monkeypatch.setattr(sql, "parts", parts)
+    monkeypatch.setattr(outlining, "parts", parts)
     monkeypatch.setattr(Folding, "whole", whole)
     engine.rebuild()
     made = dump(engine)
@@ -302,7 +557,7 @@ def test_what_is_recorded_during_a_rebuild_is_in_the_new_tables(
     assert [row["key"] for row in engine.inbox()] != []
 
 
-def test_a_rebuild_adds_what_comes_meanwhile_again_and_again(lite, ask, monkeypatch):
+def test_a_rebuild_adds_what_comes_meanwhile_again_and_again(engine, ask, monkeypatch):
     monkeypatch.setattr(shared, "_FEW", 0)
     told = Folding.since
     rounds = []
@@ -310,65 +565,159 @@ def test_a_rebuild_adds_what_comes_meanwhile_again_and_again(lite, ask, monkeypa
     def since(self, after, upto):
         rounds.append((after, upto))
         if len(rounds) < 5:
-            ask(lite, f"r-{len(rounds)}", payment=f"p-{len(rounds)}")
+            ask(engine, f"r-{len(rounds)}", payment=f"p-{len(rounds)}")
         return told(self, after, upto)
 
     monkeypatch.setattr(Folding, "since", since)
-    monkeypatch.setattr(Folding, "whole", lambda *_: ask(lite, "r-0") and ())
-    lite.rebuild()
+    monkeypatch.setattr(Folding, "whole", lambda *_: ask(engine, "r-0") and ())
+    engine.rebuild()
     monkeypatch.undo()
     assert [upto for _, upto in rounds[:-1]] == [after for after, _ in rounds[1:]]
     assert len(rounds) == 5
-    assert lite.replay().agrees
+    assert engine.replay().agrees
 
 
-def test_only_one_of_two_rebuilds_ends(lite, ask, wire, monkeypatch):
-    plain(lite, ask, wire, "a")
-    made = dump(lite)
+def test_only_one_of_two_rebuilds_ends(engine, ask, wire, monkeypatch):
+    plain(engine, ask, wire, "a")
+    made = dump(engine)
     told = Folding.whole
 
     def whole(self, upto, left):
         monkeypatch.setattr(Folding, "whole", told)
-        assert lite.replay().agrees
+        assert engine.replay().agrees
         return told(self, upto, left)
 
     monkeypatch.setattr(Folding, "whole", whole)
     with pytest.raises(StoreUnavailable, match="another rebuild of the views has begun"):
-        lite.rebuild()
-    assert dump(lite) == made
-    lite.rebuild()
-    assert dump(lite) == made
+        engine.rebuild()
+    assert dump(engine) == made
+    engine.rebuild()
+    assert dump(engine) == made
 
 
-def test_rebuilds_at_once_never_take_each_others_rows(lite, ask, wire, monkeypatch):
+def test_rebuilds_at_once_never_take_each_others_rows(engine, ask, wire, monkeypatch):
     """The older one is refused, and whatever it was about to fill in stays out of the newer one's tables."""
-    plain(lite, ask, wire, "a", "b", "c")
-    made = dump(lite)
-    fill, newer = type(lite.store)._tables, []
+    plain(engine, ask, wire, "a", "b", "c")
+    made = dump(engine)
+    fill, cut, newer = type(engine.store)._tables, outlining.parts, []
+
+    def parts(*given):
+        newer.append("worked out")
+        return cut(*given)
 
     def overtaken(self, number, **options):
-        if options.get("beside") and not newer:
-            newer.append(None)
-            lite.rebuild()
-            newer.append(dump(lite))
+        if newer == ["worked out"]:
+            newer.append("overtakes")
+            engine.rebuild()
+            newer.append(dump(engine))
         return fill(self, number, **options)
 
-    monkeypatch.setattr(type(lite.store), "_tables", overtaken)
+    monkeypatch.setattr(outlining, "parts", parts)
+    monkeypatch.setattr(type(engine.store), "_tables", overtaken)
     with pytest.raises(StoreUnavailable, match="another rebuild"):
-        lite.rebuild()
-    assert newer == [None, made]
-    assert dump(lite) == made
+        engine.rebuild()
+    assert newer[1] == "overtakes"
+    assert made in newer
+    assert dump(engine) == made
 
 
-def test_many_rebuilds_at_once_end_and_leave_the_views_right(lite, ask, wire):
-    plain(lite, ask, wire, *"abcdefgh")
-    made = dump(lite)
+WAITS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@pytest.mark.parametrize("turn", [0, 3, -2, -1], ids=["the first part", "a part", "an index", "the swap"])
+def test_a_rebuild_that_begins_waits_for_the_transaction_that_another_one_is_in(
+    postgres, open_at, ask, wire, monkeypatch, until, turn
+):
+    """Whichever it is: no row of the older one comes into the tables of the newer one, and none is put in their place."""
+    place, engine = postgres
+    other = open_at(place.url)
+    plain(engine, ask, wire, "a", "b")
+    made = dump(engine)
+    store = type(engine.store)
+    held, outlined_, turns, newer = store._tables, store._outlined, [], []
+    begun, older_ended = threading.Event(), threading.Event()
+
+    def worked_out(self, *given):
+        if self is other.store:
+            begun.set()
+            assert older_ended.wait(60)
+        return outlined_(self, *given)
+
+    @contextmanager
+    def tables(self, number, **options):
+        with held(self, number, **options) as connection:
+            turns.append(self)
+            if len(turns) == overtaken:
+                newer.append(threading.Thread(target=other.rebuild))
+                newer[0].start()
+                until(lambda: place.server.ask(WAITS) == (1,) or begun.is_set())
+            yield connection
+
+    monkeypatch.setattr(store, "_tables", tables)
+    monkeypatch.setattr(store, "_outlined", worked_out)
+    overtaken = None
+    engine.rebuild()
+    overtaken = len(turns) + 1 + turn % len(turns)
+    with suppress(StoreUnavailable):
+        engine.rebuild()
+    older_ended.set()
+    newer[0].join()
+    assert dump(engine) == made
+    assert not [name for name in place.tables() if name.endswith("__new")]
+
+
+def test_nobody_appends_while_a_lost_table_is_made_again(postgres, monkeypatch):
+    place, engine = postgres
+    place.run("DROP TABLE attention")
+    begin = Tables.begin
+    refused = []
+
+    def begins(*given):
+        begun = begin(*given)
+        with pytest.raises(LockNotAvailable):
+            place.run("SELECT FROM head FOR UPDATE NOWAIT")
+        refused.append(begun.lost)
+        return begun
+
+    monkeypatch.setattr(Tables, "begin", staticmethod(begins))
+    engine.rebuild()
+    assert refused == [(ATTENTION,)]
+
+
+def test_others_append_while_a_part_is_worked_out(postgres, open_at, ask, wire, monkeypatch):
+    place, engine = postgres
+    other = open_at(place.url)
+    plain(engine, ask, wire, "a", "b")
+    held, asked_ = type(engine.store)._tables, []
+
+    @contextmanager
+    def tables(self, number, *, lasting=False, **options):
+        with held(self, number, lasting=lasting, **options) as connection:
+            yield connection
+            if not lasting:
+                for each in (engine, other):
+                    asked_.append(f"r-{len(asked_)}")
+                    ask(each, asked_[-1], payment=asked_[-1])
+
+    monkeypatch.setattr(type(engine.store), "_tables", tables)
+    engine.rebuild()
+    monkeypatch.undo()
+    assert len(asked_) > 10
+    assert engine.replay().agrees
+    assert {row["refund_id"] for row in engine.store.rows(REFUNDS)} >= set(asked_)
+
+
+def test_many_rebuilds_at_once_end_and_leave_the_views_right(engine, ask, wire):
+    plain(engine, ask, wire, *"abcdefgh")
+    made = dump(engine)
     ended = []
 
     def rebuilding():
         for _ in range(5):
             try:
-                lite.rebuild()
+                engine.rebuild()
                 ended.append(True)
             except StoreUnavailable as error:
                 ended.append("another rebuild" in str(error))
@@ -379,7 +728,7 @@ def test_many_rebuilds_at_once_end_and_leave_the_views_right(lite, ask, wire):
     for thread in threads:
         thread.join()
     assert ended == [True] * 15
-    assert dump(lite) == made
+    assert dump(engine) == made
 
 
 def test_a_rebuild_leaves_the_writer_as_it_was(lite, ask, wire, monkeypatch):
@@ -427,20 +776,20 @@ def test_an_interrupt_in_a_rebuild_never_lets_a_later_commit_go_without_the_disk
     assert set(full) == {2}
 
 
-def test_a_rebuild_in_a_batch_that_is_undone_leaves_the_store_as_stale_as_it_was(lite, ask, wire, path):
-    plain(lite, ask, wire, "a")
-    lite.store.views_stale = True
+def test_a_rebuild_in_a_batch_that_is_undone_leaves_the_store_as_stale_as_it_was(engine, ask, wire):
+    plain(engine, ask, wire, "a")
+    engine.store.views_stale = True
 
     def undone():
-        with lite.store.batch():
-            lite.rebuild()
+        with engine.store.batch():
+            engine.rebuild()
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         undone()
-    assert lite.store.views_stale is True
-    lite.rebuild()
-    assert lite.store.views_stale is False
+    assert engine.store.views_stale is True
+    engine.rebuild()
+    assert engine.store.views_stale is False
 
 
 def test_what_others_have_made_of_a_view_stands_after_a_rebuild(lite, ask, wire, path):
@@ -462,93 +811,83 @@ def test_a_rebuild_inside_a_batch_knows_what_the_batch_has_done(open_engine, ask
     assert engine.refund("r-9").state == "created"
 
 
-def test_a_rebuild_that_is_interrupted_leaves_the_views_and_no_table(lite, ask, wire, path, monkeypatch):
-    plain(lite, ask, wire, "a")
-    made = dump(lite)
+def test_a_rebuild_that_is_interrupted_leaves_the_views_and_no_table(engine, ask, wire, place, monkeypatch):
+    plain(engine, ask, wire, "a")
+    made = dump(engine)
     monkeypatch.setattr(Folding, "whole", lambda *_: iter([1 // 0]))
     with pytest.raises(ZeroDivisionError):
-        lite.rebuild()
-    assert dump(lite) == made
-    with closing(sqlite3.connect(path)) as raw:
-        names = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert not [name for name in names if name.endswith("__new")]
+        engine.rebuild()
+    assert dump(engine) == made
+    assert not [name for name in place.tables() if name.endswith("__new")]
 
 
 # ---- what cannot be read
 
 
-def damage(path, stream, version, change):
-    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
-        (trigger,) = raw.execute("SELECT sql FROM sqlite_master WHERE name = 'events_keep_update'").fetchone()
-        raw.execute("DROP TRIGGER events_keep_update")
-        raw.execute(f"UPDATE events SET {change} WHERE stream = ? AND version = ?", (stream, version))
-        raw.execute(trigger)
+def damage(place, stream, version, change):
+    place.run(f"UPDATE events SET {change} WHERE stream = '{stream}' AND version = {version}")
 
 
-def test_data_that_is_no_json_is_set_aside_and_the_rest_is_rebuilt(lite, ask, wire, path):
-    plain(lite, ask, wire, "a", "b", "c")
-    made = dump(lite)
-    damage(path, "refund-b-asked", 1, 'data = \'{"v":1,"refund_id":\'')
+def test_data_that_is_no_json_is_set_aside_and_the_rest_is_rebuilt(engine, ask, wire, place):
+    plain(engine, ask, wire, "a", "b", "c")
+    made = dump(engine)
+    damage(place, "refund-b-asked", 1, 'data = \'{"v":1,"refund_id":\'')
     with capture_logs() as logs:
-        rebuilt = lite.rebuild()
+        rebuilt = engine.rebuild()
     assert [stream for stream, _ in rebuilt.set_aside] == ["refund-b-asked"]
-    assert dump(lite) == made
+    assert dump(engine) == made
     assert [(line["event"], line["log_level"]) for line in logs] == [("views.rebuilt", "warning")]
 
 
-def test_evidence_of_a_newer_version_is_set_aside(lite, ask, wire, path):
-    plain(lite, ask, wire, "a")
-    made = dump(lite)
-    damage(path, "refund-a-done", 3, "data = replace(data, '{\"v\":1,', '{\"v\":2,')")
-    assert [stream for stream, _ in lite.rebuild().set_aside] == ["refund-a-done"]
-    assert dump(lite) == made
+def test_evidence_of_a_newer_version_is_set_aside(engine, ask, wire, place):
+    plain(engine, ask, wire, "a")
+    made = dump(engine)
+    damage(place, "refund-a-done", 3, "data = replace(data, '{\"v\":1,', '{\"v\":2,')")
+    assert [stream for stream, _ in engine.rebuild().set_aside] == ["refund-a-done"]
+    assert dump(engine) == made
 
 
-def test_a_type_nobody_knows_is_set_aside(lite, ask, wire, path):
-    plain(lite, ask, wire, "a")
-    damage(path, "refund-a-done", 3, "type = 'evidence.odd'")
-    assert [stream for stream, _ in lite.rebuild().set_aside] == ["refund-a-done"]
+def test_a_type_nobody_knows_is_set_aside(engine, ask, wire, place):
+    plain(engine, ask, wire, "a")
+    damage(place, "refund-a-done", 3, "type = 'evidence.odd'")
+    assert [stream for stream, _ in engine.rebuild().set_aside] == ["refund-a-done"]
 
 
 @pytest.mark.parametrize("stream", ["refund-a-done", "payment-evonet-p-a-done"])
-def test_a_stream_with_a_gap_in_its_versions_is_set_aside(lite, ask, wire, path, stream):
-    plain(lite, ask, wire, "a", "b")
-    made = dump(lite)
-    damage(path, stream, 1, "version = 9")
-    assert [name for name, _ in lite.rebuild().set_aside] == [stream]
-    assert dump(lite) == made
+def test_a_stream_with_a_gap_in_its_versions_is_set_aside(engine, ask, wire, place, stream):
+    plain(engine, ask, wire, "a", "b")
+    made = dump(engine)
+    damage(place, stream, 1, "version = 9")
+    assert [name for name, _ in engine.rebuild().set_aside] == [stream]
+    assert dump(engine) == made
 
 
-def test_a_number_that_is_empty_is_none_whoever_makes_the_row(lite, ask, path):
-    ask(lite, "r-1")
+def test_a_number_that_is_empty_is_none_whoever_makes_the_row(engine, ask):
+    ask(engine, "r-1")
     data = '{"v":1,"channel":"poll","code":"c","gateway_refund_id":"","trust":"unverified"}'
-    lite.store.append(Write("refund-r-1", 1, [NewEvent("evidence.pending", TIME, data)]))
-    lite.rebuild()
-    assert lite.replay().agrees
-    assert lite.refund("r-1").gateway_refund_id is None
+    engine.store.append(Write("refund-r-1", 1, [NewEvent("evidence.pending", TIME, data)]))
+    engine.rebuild()
+    assert engine.replay().agrees
+    assert engine.refund("r-1").gateway_refund_id is None
 
 
-def test_a_log_with_a_gap_is_not_rebuilt_from(lite, ask, path):
+def test_a_log_with_a_gap_is_not_rebuilt_from(engine, ask, place):
     for number in range(3):
-        ask(lite, f"r-{number}", payment=f"p-{number}")
-    made = dump(lite)
-    with closing(sqlite3.connect(path)) as raw, raw:
-        raw.execute("DROP TRIGGER events_keep_delete")
-        raw.execute("DELETE FROM events WHERE position = 2")
+        ask(engine, f"r-{number}", payment=f"p-{number}")
+    made = dump(engine)
+    place.run("DELETE FROM events WHERE position = 2")
     with pytest.raises(EventMissing):
-        lite.rebuild()
-    assert dump(lite) == made
+        engine.rebuild()
+    assert dump(engine) == made
 
 
-def test_views_of_another_version_are_rebuilt_when_an_engine_opens_the_store(open_at, path, ask, wire):
-    with closing(open_at(f"sqlite:///{path}")) as engine:
+def test_views_of_another_version_are_rebuilt_when_an_engine_opens_the_store(open_at, place, ask, wire):
+    with closing(open_at(place.url)) as engine:
         plain(engine, ask, wire, "a")
         made = dump(engine)
-    with closing(sqlite3.connect(path)) as raw, raw:
-        raw.execute("UPDATE views SET definition = 'older' WHERE name = 'refunds'")
-        raw.execute("DELETE FROM refunds")
+    place.run("UPDATE views SET definition = 'older' WHERE name = 'refunds'", "DELETE FROM refunds")
     with capture_logs() as logs:
-        engine = open_at(f"sqlite:///{path}")
+        engine = open_at(place.url)
     assert [line["event"] for line in logs] == ["views.rebuilt"]
     assert dump(engine) == made
 

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from itertools import islice
 
 from refold.engine.errors import VersionConflict
 from refold.eventstore import MemoryStore
@@ -35,6 +36,11 @@ class ReadsByPrefix(MemoryStore):
 class ListsStreamsByAge(MemoryStore):
     def streams(self, category):
         return (name for name in self._state.streams if name.startswith(f"{category}-"))
+
+
+class ListsOnePageOfStreams(MemoryStore):
+    def streams(self, category):
+        return islice(super().streams(category), 256)
 
 
 class CountsRefusedAppends(MemoryStore):
@@ -121,6 +127,7 @@ CAUGHT = [
     (ReadsCategoriesStreamByStream, "a_category_is_read_in_the_order_of_positions"),
     (ReadsByPrefix, "streams_whose_names_start_alike_are_kept_apart"),
     (ListsStreamsByAge, "the_streams_of_a_category_are_listed_sorted"),
+    (ListsOnePageOfStreams, "a_long_list_of_streams_is_complete"),
     *(
         (fault, "nothing_is_missing_in_a_log_that_only_the_store_has_written")
         for fault in [

@@ -31,6 +31,15 @@ STREAMS: Final = (
 """All streams of a part."""
 
 
+# What SQLite takes out of JSON does not tell a list or an object from a text, nor true and false from 1 and 0: a stream
+# with what may be either is left, as is one with a number of another kind, zero, or one that a sum may not hold.
+_PLAIN: Final = {
+    int: f"typeof({{0}}) = 'integer' AND {{0}} BETWEEN 2 AND {10**18 - 1}",
+    str: "typeof({0}) = 'text' AND substr({0}, 1, 1) NOT IN ('[', '{{')",
+}
+"""The condition that a field is one of a column's kind."""
+
+
 class Statements(NamedTuple):
     """What an outline becomes; the first takes the part's bounds after its own values."""
 
@@ -75,7 +84,9 @@ class _SqliteOutlining(Outlining):
         return Sql(text, cells.bound + plain.bound)
 
     def _needed(self, field: Entered | Learned, kind: Kind) -> list[Sql]:
-        return [Sql(f"{self._field(field, kind)} IS NOT NULL")] if isinstance(field, Entered) else []
+        column = self._field(field, kind)
+        plain = _PLAIN[kind].format(column)
+        return [Sql(plain if isinstance(field, Entered) else f"({column} IS NULL OR {plain})")]
 
     def _field(self, field: Entered | Learned, kind: Kind) -> str:  # noqa: ARG002 - a column here takes any kind
         return self._fields.setdefault(field, f"field_{len(self._fields)}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlite_utils.db import Database
 
+from ...engine.errors import InvalidInput
 from .. import outlining
 from ..rebuilding import NUMBER, Begun, Rebuilding
 from . import outlines, views
@@ -41,7 +42,7 @@ _RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
 _ATTACH: Final = f"ATTACH ':memory:' AS {BESIDE}"
 _DETACH: Final = f"DETACH {BESIDE}"
 _MALFORMED: Final = "malformed JSON"
-"""What SQLite says of data that only the fold can say more about."""
+"""What SQLite says of data that it cannot read."""
 _KEEP_BYTES: Final = "PRAGMA secure_delete = OFF"
 """For a table of a view: it holds nothing that the log does not go on holding."""
 _RENAME_PLAINLY: Final = "PRAGMA legacy_alter_table = ON"
@@ -165,19 +166,31 @@ class SqliteRebuilding(Rebuilding):
 
     def _outline(self, number: int, outline: Outline, parts: Sequence[Part]) -> list[str]:
         """Fill in what an outline says, and return the streams it leaves."""
-        filling = outlines.statements(outline, _NEW).filling
         left: list[str] = []
-        for image, apart in _in_order(partial(self._worked_out, outline), parts):
-            left += apart
-            if image is None:
-                continue
-            with self._tables(number, beside=image) as connection, self._translated():
-                for statement in filling:
-                    connection.execute(*statement)
+        worked_out = _in_order(partial(self._worked_out, outline), parts)
+        for part, (image, apart) in zip(parts, worked_out, strict=True):
+            if image is not None and self._filled_in(number, outline, image):
+                left += apart
+            else:
+                with self._readers.one() as connection:
+                    left += [stream for (stream,) in connection.execute(outlines.STREAMS, part)]
         return left
 
+    def _filled_in(self, number: int, outline: Outline, image: bytes) -> bool:
+        """Put the rows of a part into the new tables; tell whether they could be held there."""
+        try:
+            with self._tables(number, beside=image) as connection, self._translated():
+                for statement in outlines.statements(outline, _NEW).filling:
+                    connection.execute(*statement)
+        except InvalidInput:  # a sum may be too large: what becomes of it, the fold says
+            return False
+        return True
+
     def _worked_out(self, outline: Outline, part: Part) -> tuple[bytes | None, list[str]]:
-        """Return the rows of a part of the streams as the bytes of a database, and the streams that are left."""
+        """Return the rows of a part of the streams as the bytes of a database, and the streams that are left.
+
+        Where SQLite cannot read some data, there are no rows: only the fold can say more.
+        """
         statements = outlines.statements(outline, _NEW)
         with self._readers.one() as connection:
             connection.execute(_ATTACH)
@@ -190,7 +203,7 @@ class SqliteRebuilding(Rebuilding):
             except sqlite3.OperationalError as error:
                 if _MALFORMED not in str(error):
                     raise
-                return None, [stream for (stream,) in connection.execute(outlines.STREAMS, part)]
+                return None, []
             finally:
                 connection.execute(_DETACH)
                 connection.execute(_UNMAPPED)

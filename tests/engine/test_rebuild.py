@@ -216,6 +216,7 @@ def take(engine, wire, step):
         pass
 
 
+@pytest.mark.no_cover  # counting lines would take most of its time
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(steps=st.lists(STEPS, max_size=25))
 def test_a_rebuild_makes_the_rows_that_the_engine_made_one_by_one(wire, gateways, counting, steps):
@@ -237,6 +238,7 @@ def test_a_rebuild_makes_the_rows_that_the_engine_made_one_by_one(wire, gateways
         assert engine.replay().agrees
 
 
+@pytest.mark.no_cover  # counting lines would take most of its time
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(steps=st.lists(STEPS, max_size=25))
 def test_a_rebuild_on_postgres_makes_them_from_the_same_log(postgres, wire, gateways, counting, steps):
@@ -287,13 +289,13 @@ def without_payment(engine, ask, wire):
 
 def two_captures(engine, ask, wire):
     """Two registrations of one payment: the engine writes one, another program may have written two."""
-    for minor in (1, 2):
+    for minor in (10, 20):
         data = f'{{"v":1,"gateway":"evonet","payment_id":"p-1","captured_minor":{minor},"currency":"HKD"}}'
         engine.store.append(Write("payment-evonet-p-1", None, [NewEvent("payment.registered", TIME, data)]))
 
 
 def newer(engine, ask, wire):
-    data = '{"v":2,"gateway":"evonet","refund_id":"r-1","payment_id":"p","amount_minor":1,"currency":"HKD"}'
+    data = '{"v":2,"gateway":"evonet","refund_id":"r-1","payment_id":"p","amount_minor":10,"currency":"HKD"}'
     engine.store.append(Write("refund-r-1", 0, [NewEvent("refund.requested", TIME, data)]))
 
 
@@ -442,11 +444,29 @@ def odd_streams():
     return streams
 
 
-def test_odd_data_makes_the_rows_on_postgres_that_the_fold_makes(postgres):
-    _, engine = postgres
-    written(engine, odd_streams())
+TAKEN_AS_THEY_SEEM = {
+    "refund-twice",
+    "refund-ev-twice",
+    "refund-ev-escaped",
+    "refund-ev-inside",
+    "refund-ev-newer",
+}
+"""On SQLite: names given twice or in escapes, and events at whose data it does not look."""
+
+
+def test_odd_data_makes_the_rows_that_the_fold_makes(engine, place):
+    lite = isinstance(place, Lite)
+    written(
+        engine,
+        {name: told for name, told in odd_streams().items() if not (lite and name in TAKEN_AS_THEY_SEEM)},
+    )
     folded, worked_out = both_ways(engine)
     assert worked_out == folded
+
+
+def test_data_that_only_looks_odd_is_not_left_on_postgres(postgres):
+    _, engine = postgres
+    written(engine, odd_streams())
     left = left_of(engine, outlines())["refund"]
     assert {"refund-escaped-name", "refund-ev-escaped", "refund-ev-adopting", "refund-gateway-9"} <= set(left)
     worked = odd_streams().keys() - left
@@ -476,14 +496,13 @@ REFUSED = {
         f"payment-odd-{n}": [
             ("payment.registered", asked("odd", captured_minor=n, refund_id=None, amount_minor=None))
         ]
-        for n in (1, 2)
+        for n in (10, 20)
     },
 }
 
 
 @pytest.mark.parametrize("streams", REFUSED.values(), ids=REFUSED.keys())
-def test_what_postgres_refuses_to_work_out_ends_as_the_fold_ends_it(postgres, ask, wire, streams):
-    _, engine = postgres
+def test_what_a_store_refuses_to_work_out_ends_as_the_fold_ends_it(engine, ask, wire, streams):
     plain(engine, ask, wire, "a", "s")
     written(engine, streams)
     folded, worked_out = both_ways(engine)

@@ -32,16 +32,23 @@ STREAMS: Final = (
 
 
 # What SQLite takes out of JSON does not tell a list or an object from a text, nor true and false from 1 and 0: a stream
-# with what may be either is left, as is one with a number of another kind, zero, or one that a sum may not hold.
+# with what may be either is left, as is one with a number of another kind, zero, or one that a sum may not hold. Every
+# text is above every number, and the two signs at which a list and an object start are below these two.
 _PLAIN: Final = {
-    int: f"typeof({{0}}) = 'integer' AND {{0}} BETWEEN 2 AND {10**18 - 1}",
-    str: "typeof({0}) = 'text' AND substr({0}, 1, 1) NOT IN ('[', '{{')",
+    int: f"{{0}} BETWEEN 2 AND {10**18 - 1} AND typeof({{0}}) = 'integer'",
+    str: "{0} >= '' AND NOT ({0} >= '[' AND {0} < '\\') AND NOT ({0} >= '{{' AND {0} < '|')",
 }
 """The condition that a field is one of a column's kind."""
 
 
 class Statements(NamedTuple):
-    """What an outline becomes; the first takes the part's bounds after its own values."""
+    """What an outline becomes.
+
+    Attributes:
+        outlined: makes the part's table; it takes the part's bounds after its own values.
+        left: takes the streams that are left out of it, and returns them.
+        filling: put what follows from the others into the tables of the views.
+    """
 
     outlined: Sql
     left: Sql
@@ -67,21 +74,24 @@ class _SqliteOutlining(Outlining):
 
     def statements(self, suffix: str) -> Statements:
         plain = self._plain()
-        filling = tuple(self._filled(row, suffix, plain) for row in self._outline.rows)
+        filling = tuple(self._filled(row, suffix) for row in self._outline.rows)
         return Statements(
             outlined=self._outlined(),
-            left=Sql(f"SELECT stream FROM {BESIDE}.outlined WHERE NOT ({plain.text})", plain.bound),  # noqa: S608 - made of constants
+            left=Sql(
+                f"DELETE FROM {BESIDE}.outlined WHERE ({plain.text}) IS NOT TRUE RETURNING stream",  # noqa: S608 - made of constants
+                plain.bound,
+            ),
             filling=filling,
         )
 
-    def _filled(self, row: RowOutline, suffix: str, plain: Sql) -> Sql:
+    def _filled(self, row: RowOutline, suffix: str) -> Sql:
         cells = listed(self._cells(row))
         before, after = upsert(row.view, row.view.name + suffix)
         text = (
             f"{before} SELECT {cells.text} FROM {BESIDE}.outlined"  # noqa: S608 - made of constants
-            f" WHERE rank IN ({numbers(row.ranks)}) AND {plain.text} {after}"
+            f" WHERE rank IN ({numbers(row.ranks)}) {after}"
         )
-        return Sql(text, cells.bound + plain.bound)
+        return Sql(text, cells.bound)
 
     def _needed(self, field: Entered | Learned, kind: Kind) -> list[Sql]:
         column = self._field(field, kind)

@@ -22,24 +22,16 @@ if TYPE_CHECKING:
 Outcome: TypeAlias = "Appended | RefoldError"
 
 
-def append(
-    connection: sqlite3.Connection, requests: Sequence[Request], *, within: bool = False
-) -> list[Outcome]:
+def append(connection: sqlite3.Connection, requests: Sequence[Request]) -> list[Outcome]:
     """Carry out appends, each after those before it, and return for each where it stands or why it was refused.
 
-    A refused one leaves nothing. What SQLite itself refuses is raised, and the transaction is to be undone; where it
-    goes on, what was done since its last savepoint.
-
-    Args:
-        connection: inside a transaction.
-        requests: what is to be appended.
-        within: whether the transaction is to go on after such an error.
+    A refused one leaves nothing. What SQLite itself refuses is raised, and the transaction is to be undone.
     """
     streams = [write.stream for request in requests for write in request.writes]
     keys = [request.key for request in requests if request.key is not None]
     appending = _Appending(connection, *log.look(connection, streams, keys))
     outcomes = [appending.decided(request) for request in requests]
-    appending.write(within=within)
+    appending.write()
     return outcomes
 
 
@@ -86,9 +78,9 @@ class _Appending:
     def _first_of(self, key: str) -> tuple[bytes, Appended] | None:
         return log.known(self._connection, key) if key in self._used else self._known.get(key)
 
-    def write(self, *, within: bool) -> None:
+    def write(self) -> None:
         """Write all that was accepted."""
-        log.insert(self._connection, self._events, within=within)
+        log.insert(self._connection, self._events)
         if self._known:
             log.insert_keys(self._connection, self._known)
         if self._bodies:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from functools import cache
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from ...engine.errors import CorruptLog, EventMissing
+from ...engine.errors import CorruptLog, EventMissing, StoreUnavailable
 from ...engine.ports import Appended, Body, StoredEvent
 from .connection import not_text
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 _MOST_LOOKED_AT: Final = 64
 """Streams and keys that one statement asks for; SQLite takes so many subqueries and more."""
-_MOST_AT_ONCE: Final = 64
-"""Events that one statement inserts."""
 _COLUMNS: Final = "SELECT position, stream, version, type, time, data, digest FROM events"
 BY_VERSION: Final = _COLUMNS + " WHERE stream = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?"
 FIRST_OF_STREAM: Final = _COLUMNS + " WHERE stream = ? AND version > ? ORDER BY version LIMIT ?"
@@ -60,9 +57,9 @@ _HAS_KEY: Final = "SELECT 1 FROM keys WHERE key = ?"
 _KEY: Final = "SELECT digest, first, last FROM keys WHERE key = ?"
 _BODY: Final = "SELECT digest, salt, headers, content FROM bodies WHERE digest = ?"
 BODIES: Final = "SELECT digest FROM bodies"
-_INSERT_EVENT: Final = "INSERT INTO events (position, stream, version, type, time, data, digest) VALUES "
-# Where an error ends the transaction, SQLite need not copy each page beforehand to undo the statement alone.
-_INSERT_OR_END: Final = _INSERT_EVENT.replace("INSERT INTO", "INSERT OR FAIL INTO")
+_INSERT_EVENT: Final = (
+    "INSERT INTO events (position, stream, version, type, time, data, digest) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _INSERT_KEY: Final = "INSERT INTO keys (key, digest, first, last) VALUES (?, ?, ?, ?)"
 _INSERT_BODY: Final = (
     "INSERT INTO bodies (digest, salt, headers, content) VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING"
@@ -117,25 +114,17 @@ def _look(streams: int, keys: int) -> str:
     return ", ".join((_HEAD, *(f"({_VERSION})",) * streams, *(f"({_HAS_KEY})",) * keys))
 
 
-def insert(connection: sqlite3.Connection, events: Sequence[EventRow], *, within: bool) -> None:
-    """Store events.
+def insert(connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
+    """Store events, each by a statement of its own: to undo one of several rows SQLite would copy every page first.
 
-    Args:
-        connection: inside a transaction.
-        events: their rows.
-        within: whether the transaction goes on after an error, which then leaves none of the events.
+    Raises:
+        StoreUnavailable: a trigger of somebody else kept some of them out.
     """
-    if len(events) == 1:
-        connection.execute(_insert(1, within), events[0])
-        return
-    for start in range(0, len(events), _MOST_AT_ONCE):
-        rows = events[start : start + _MOST_AT_ONCE]
-        connection.execute(_insert(len(rows), within), list(chain.from_iterable(rows)))
-
-
-@cache
-def _insert(rows: int, within: bool) -> str:  # noqa: FBT001 - a part of the cache's key
-    return (_INSERT_EVENT if within else _INSERT_OR_END) + ", ".join(("(?, ?, ?, ?, ?, ?, ?)",) * rows)
+    stored = connection.executemany(_INSERT_EVENT, events).rowcount
+    if stored != len(events):
+        raise StoreUnavailable(
+            f"a trigger on the table events kept {len(events) - stored} of {len(events)} events out; drop it"
+        )
 
 
 def page(connection: sqlite3.Connection, sql: str, arguments: tuple[Value, ...]) -> list[StoredEvent]:

@@ -92,16 +92,6 @@ CREATE TABLE leases (
 );
 """
 
-# FAIL leaves what the statement did before, and who inserts undoes all of it. For an ABORT, which undoes the statement
-# alone, SQLite copies every page that a statement of several rows changes before it changes it.
-_KEPT_WITHOUT_COPIES: Final = """
-DROP TRIGGER events_keep_insert;
-CREATE TRIGGER events_keep_insert BEFORE INSERT ON events
-WHEN NEW.position <= (SELECT max(position) FROM events)
-OR NEW.version <= (SELECT max(version) FROM events WHERE stream = NEW.stream)
-BEGIN SELECT RAISE(FAIL, 'the log is append-only'); END;
-"""
-
 _SUBSCRIPTIONS: Final = """
 CREATE TABLE subscriptions (
     name TEXT PRIMARY KEY,
@@ -157,13 +147,6 @@ def m004_outlines(db: Database) -> None:
             db.conn.execute(statement)
     finally:
         db.conn.execute("PRAGMA legacy_alter_table = OFF")
-
-
-@migrations()
-def m005_inserts(db: Database) -> None:
-    """Let inserts of several events be refused without a copy of each page they change."""
-    for statement in _statements(_KEPT_WITHOUT_COPIES):
-        db.conn.execute(statement)
 
 
 def _statements(script: str) -> list[str]:

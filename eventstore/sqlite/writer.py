@@ -101,7 +101,7 @@ class Writer:
         if outer is None:
             return self._turns.run(request)
         with self._savepoint(outer), translated(self._path, self._timeout_s):
-            (outcome,) = appending.append(outer, [request], within=True)
+            (outcome,) = appending.append(outer, [request])
             if not isinstance(outcome, Appended):
                 raise outcome
             return outcome

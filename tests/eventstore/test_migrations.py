@@ -57,7 +57,6 @@ def test_the_migrations_are_written_down(store, raw):
         "m002_leases",
         "m003_subscriptions",
         "m004_outlines",
-        "m005_inserts",
     ]
 
 

@@ -7,10 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from refold.engine.errors import CorruptLog, EventMissing, SchemaTooNew, StoreUnavailable
-from refold.engine.ports import Appended, Column, View
+from refold.engine.ports import Appended, Column, NewEvent, View, Write
 from refold.eventstore import SqliteStore
+from refold.eventstore.grouping import Member
+from refold.eventstore.request import requested
 
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
+
+
+EVENT = NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")
 
 
 def names_in(folder):
@@ -30,7 +35,7 @@ def test_a_file_of_a_newer_refold_is_refused_and_not_touched(path, open_store, r
     for options in ({}, {"read_only": True}, {"create": False}):
         with pytest.raises(SchemaTooNew) as caught:
             open_store(**options)
-        assert (caught.value.found, caught.value.known) == (6, 5)
+        assert (caught.value.found, caught.value.known) == (5, 4)
     assert path.read_bytes() == before
 
 
@@ -103,6 +108,60 @@ def test_no_program_can_change_the_log_by_mistake(store, append, raw, statement)
     with raw() as connection, pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute(statement)
     assert list(store.read_all()) == before
+
+
+# ---- triggers of others
+
+
+KEEPS_OUT = """
+CREATE TRIGGER mine BEFORE INSERT ON events WHEN NEW.version = 2 BEGIN SELECT RAISE(IGNORE); END
+"""
+
+
+@pytest.mark.parametrize("ends", ["by itself", "in a batch that goes on", "beside a neighbour"])
+def test_an_event_that_a_trigger_of_others_keeps_out_is_not_acknowledged(store, append, raw, ends):
+    append(store)
+    with raw() as connection:
+        connection.execute(KEEPS_OUT)
+    kept_out = pytest.raises(StoreUnavailable, match=r"a trigger on the table events kept 1 of \d events out")
+    if ends == "by itself":
+        with kept_out:
+            append(store)
+        stored = 1
+    elif ends == "beside a neighbour":
+        members = [
+            Member(requested([Write(f"refund-{name}", 0, [EVENT] * count)], None, None, (), ()))
+            for name, count in (("x", 1), ("y", 3))
+        ]
+        store._writer._commit_together(members)
+        assert members[0].result == Appended(2, 2)
+        with kept_out:
+            raise members[1].error
+        stored = 2
+    else:
+        with store.batch():
+            append(store, stream="refund-b")
+            with kept_out:
+                append(store, 3, stream="refund-c")
+        stored = 2
+    assert [each.position for each in store.read_all()] == [*range(1, stored + 1)]
+    with raw() as connection:
+        connection.execute("DROP TRIGGER mine")
+    assert append(store).first == stored + 1
+
+
+def test_triggers_of_others_say_for_themselves_what_becomes_of_a_conflict(store, append, raw):
+    """SQLite lets the statement that fires a trigger overrule it, where that says anything."""
+    with raw() as connection:
+        connection.execute("CREATE TABLE seen (stream TEXT PRIMARY KEY)")
+        connection.execute(
+            "CREATE TRIGGER mine AFTER INSERT ON events BEGIN INSERT OR IGNORE INTO seen VALUES (NEW.stream); END"
+        )
+    append(store, 3)
+    append(store)
+    assert store.head() == 4
+    with raw() as connection:
+        assert connection.execute("SELECT count(*) FROM seen").fetchone() == (1,)
 
 
 def test_positions_of_a_tail_that_was_cut_off_are_not_used_again(store, append, raw):

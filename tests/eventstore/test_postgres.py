@@ -239,6 +239,36 @@ def test_an_event_that_goes_on_where_the_log_ends_is_let_in(open_postgres, postg
     assert store.append(ONE) == Appended(3, 3)
 
 
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("batched", [False, True])
+def test_an_event_that_a_trigger_of_others_keeps_out_is_not_acknowledged(
+    open_postgres, postgres_server, postgres_url, batched, older
+):
+    open_postgres().append(ONE)
+    with postgres_server.connect(postgres_url) as other:
+        if older:  # of a time when nobody counted what was inserted
+            other.execute("DELETE FROM migrations WHERE number = 4")
+        other.execute(
+            "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+            "CREATE TRIGGER mine BEFORE INSERT ON events"
+            " FOR EACH ROW WHEN (NEW.version > 1) EXECUTE FUNCTION nothing()"
+        )
+        store = open_postgres()
+        with store.batch() if batched else nullcontext():
+            store.append(write("refund-b", 0))
+            for events in (1, 3):
+                kept_out = f"a trigger on the table events kept {events} of {events} events out"
+                with pytest.raises(StoreUnavailable, match=kept_out):
+                    store.append(Write("refund-a", 1, ONE.events * events), key="k")
+        assert [(each.position, each.stream) for each in store.read_all()] == [
+            (1, "refund-a"),
+            (2, "refund-b"),
+        ]
+        assert store.settle("k") is None
+        other.execute("DROP TRIGGER mine ON events")
+    assert store.append(ONE) == Appended(3, 3)
+
+
 @pytest.fixture
 def unguarded(postgres_server, postgres_url):
     """Give a connection of another program that has taken the guards away."""

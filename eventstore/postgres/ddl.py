@@ -335,8 +335,8 @@ END $$;
 _TELL: Final = """
 CREATE FUNCTION tell_waiters() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(x'7265666f'::int, to_regnamespace(current_schema())::oid::int) THEN
-        PERFORM pg_notify('refold_' || to_regnamespace(current_schema())::oid, '');
+    IF NOT pg_try_advisory_xact_lock(x'7265666f'::int, to_regnamespace(quote_ident(current_schema()))::oid::int) THEN
+        PERFORM pg_notify('refold_' || to_regnamespace(quote_ident(current_schema()))::oid, '');
     END IF;
     RETURN NULL;
 END $$;

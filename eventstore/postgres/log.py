@@ -60,7 +60,7 @@ _BODY: Final = "SELECT digest, salt, headers, content FROM bodies WHERE digest =
 _ERASE_BODY: Final = "DELETE FROM bodies WHERE digest = %s::text"
 _SIZES: Final = (
     "SELECT current_setting('server_version'), (SELECT sum(pg_total_relation_size(oid)) FROM pg_class"
-    " WHERE relkind = 'r' AND relnamespace = to_regnamespace(current_schema()) AND (relname IN"
+    " WHERE relkind = 'r' AND relnamespace = to_regnamespace(quote_ident(current_schema())) AND (relname IN"
     " ('events', 'head', 'keys', 'bodies', 'views', 'leases', 'subscriptions', 'dead_letters', 'migrations')"
     " OR relname IN (SELECT name FROM views)))"
 )

@@ -57,6 +57,7 @@ class Tables:
             StoreUnavailable: an SQL view reads a live one.
         """
         lock(connection)  # a lost table is made again, with the functions that appends call
+        views.keep_to_own_schema(connection)
         views.check_replaceable(connection, rebuilt)
         number = Tables.number(connection) + 1
         # Before any table is touched: who fills those of an older rebuild holds the row before them, too.
@@ -87,6 +88,7 @@ class Tables:
     @staticmethod
     def index(connection: Connection, view: View, number: int) -> None:  # noqa: ARG004 - an index can be renamed here
         """Give a new table its indexes."""
+        views.keep_to_own_schema(connection)
         views.create_indexes(connection, view, _NEW)
 
     @staticmethod
@@ -97,6 +99,7 @@ class Tables:
     @staticmethod
     def swap(connection: Connection, rebuilt: Iterable[View]) -> None:
         """Put the new tables in the place of the live ones, with what was granted on those."""
+        views.keep_to_own_schema(connection)
         for view in rebuilt:
             granted = grants.of_table(connection, view.name)
             views.drop_functions(connection, view.name + _NEW)
@@ -111,6 +114,7 @@ class Tables:
     @staticmethod
     def give_up(connection: Connection, rebuilt: Iterable[View], begun: Begun) -> None:
         """Take the new tables away, and those that stand in the place of lost ones."""
+        views.keep_to_own_schema(connection)
         for name in (*(view.name + _NEW for view in rebuilt), *(view.name for view in begun.lost)):
             views.drop_functions(connection, name)
             views.run(connection, views.DROP_TABLE, sql.Identifier(name))

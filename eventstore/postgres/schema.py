@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 _KNOWN: Final = len(MIGRATIONS)
 _SCHEMA: Final = "SELECT current_schema()"
 _IS_THERE: Final = (
-    "SELECT 1 FROM pg_class WHERE relname = 'migrations' AND relnamespace = to_regnamespace(current_schema())"
+    "SELECT 1 FROM pg_class WHERE relname = 'migrations'"
+    " AND relnamespace = to_regnamespace(quote_ident(current_schema()))"
 )
 _APPLIED: Final = "SELECT coalesce(max(number), 0) FROM migrations"
 _CREATE: Final = "CREATE TABLE migrations (number int PRIMARY KEY)"
 _RECORD: Final = "INSERT INTO migrations (number) VALUES (%s)"
 # All who open a store in this schema wait here for the first; the number is "refold" in ASCII.
 _ALONE: Final = (
-    "SELECT pg_advisory_xact_lock(x'7265666f6c64'::bigint # to_regnamespace(current_schema())::oid::bigint)"
+    "SELECT pg_advisory_xact_lock("
+    "x'7265666f6c64'::bigint # to_regnamespace(quote_ident(current_schema()))::oid::bigint)"
 )
 _WRITES: Final = {
     "events": ("SELECT", "INSERT"),

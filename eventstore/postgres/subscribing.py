@@ -36,7 +36,7 @@ _LETTERS: Final = _COLUMNS + " ORDER BY position LIMIT %s::bigint"
 _OF_STREAM: Final = _COLUMNS + " AND stream = %s::text ORDER BY position LIMIT %s::bigint"
 _IS_THERE: Final = (
     "SELECT 1 FROM pg_class"
-    " WHERE relname = 'subscriptions' AND relnamespace = to_regnamespace(current_schema())"
+    " WHERE relname = 'subscriptions' AND relnamespace = to_regnamespace(quote_ident(current_schema()))"
 )
 _ALL: Final = (
     "SELECT name, checkpoint, (SELECT count(*) FROM dead_letters WHERE dead_letters.name = subscriptions.name)"

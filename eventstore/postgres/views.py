@@ -21,11 +21,9 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 _KEPT: Final = "SELECT name, definition FROM views"
-_TABLES: Final = (
-    "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = to_regnamespace(current_schema())"
-)
+_TABLES: Final = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = to_regnamespace(quote_ident(current_schema()))"
 _FUNCTIONS: Final = (
-    "SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())"
+    "SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(quote_ident(current_schema()))"
     " AND starts_with(proname, %s)"
 )
 _READ_BY: Final = (
@@ -64,6 +62,8 @@ def tables(connection: Connection) -> set[str]:
 
 # ---- tables and functions
 
+# A name without a schema may mean a table of somebody else, in another schema of the search_path.
+_IN_ONE_SCHEMA: Final = "SELECT set_config('search_path', quote_ident(current_schema()), true)"
 _CREATE_TABLE: Final = sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))")
 _CREATE_INDEX: Final = sql.SQL("CREATE INDEX {} ON {} ({})")
 DROP_TABLE: Final = sql.SQL("DROP TABLE IF EXISTS {}")
@@ -82,6 +82,11 @@ _EACH: Final = sql.SQL(
     "DECLARE\n    each__row jsonb;\nBEGIN\n"
     "    FOR each__row IN SELECT jsonb_array_elements(changed__rows) LOOP {}; END LOOP;"
 )
+
+
+def keep_to_own_schema(connection: Connection) -> None:
+    """Let names mean what is in the store's own schema and nowhere else, until the end of the transaction."""
+    connection.execute(_IN_ONE_SCHEMA)
 
 
 def check_replaceable(connection: Connection, declared: Iterable[View]) -> None:
@@ -105,6 +110,7 @@ def recreate(connection: Connection, changed: Sequence[View], *, empty_log: bool
     Raises:
         StoreUnavailable: the schema holds a table of that name that is none of ours, or one that an SQL view reads.
     """
+    keep_to_own_schema(connection)
     kept, there = _kept(connection), tables(connection)
     check_replaceable(connection, changed)
     for view in changed:

@@ -23,12 +23,13 @@ _POLL_S: Final = 0.5
 """Seconds after which is looked in any case: what the server tells can be lost, an event cannot."""
 _LOOK_FOR_STOP_S: Final = 0.02
 """Seconds between two looks at the event that ends a wait; the server is not asked for it."""
-_CHANNEL: Final = "SELECT 'refold_' || to_regnamespace(current_schema())::oid"
+_CHANNEL: Final = "SELECT 'refold_' || to_regnamespace(quote_ident(current_schema()))::oid"
 _LISTEN: Final = sql.SQL("LISTEN {}")
 _PATIENCE: Final = "SELECT set_config('lock_timeout', %s, true)"
 # Who commits gets this lock alone, and then tells nobody (ddl.py). Once it is had here, every later commit is told.
 _SHARE: Final = (
-    "SELECT pg_advisory_lock_shared(x'7265666f'::int, to_regnamespace(current_schema())::oid::int)"
+    "SELECT pg_advisory_lock_shared("
+    "x'7265666f'::int, to_regnamespace(quote_ident(current_schema()))::oid::int)"
 )
 _END: Final = "UNLISTEN *; SELECT pg_advisory_unlock_all()"
 

@@ -8,7 +8,7 @@ from refold.engine.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from refold.engine.ports import Column, NewEvent, View, Write
+from refold.engine.ports import Column, Given, NewEvent, Upsert, View, Write
 from refold.eventstore.postgres import PostgresStore
 from refold.eventstore.postgres.address import Address
 from refold.eventstore.postgres.ddl import MIGRATIONS
@@ -107,6 +107,52 @@ def test_a_table_of_something_else_is_left_alone(postgres_server, postgres_url, 
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = to_regnamespace(current_schema())"
         ).fetchall()
         assert tables == [(table.partition(" ")[0],)]
+
+
+@pytest.mark.parametrize("first", ["beside", "before"])
+def test_tables_in_other_schemas_of_the_search_path_are_left_alone(postgres_server, open_postgres, first):
+    """Those of somebody else, and those of another store; also in a rebuild, and with another definition."""
+    own, others = f"own_{first}", f"others_{first}"
+    neighbour = PostgresStore(postgres_server.schema(others), views=[TOTALS])
+    neighbour.append(ONE, changes=[Upsert(TOTALS, ("theirs", 7))])
+    postgres_server.schema(own)
+    with postgres_server.connect(postgres_server.url(search_path=others)) as other:
+        other.execute("CREATE TABLE totals__new AS SELECT 1 AS mine; GRANT SELECT ON totals TO PUBLIC")
+        url = postgres_server.url(search_path=f"{own},{others}")
+        if first == "before":
+            PostgresStore(postgres_server.url(search_path=own), views=[TOTALS]).close()
+        store = open_postgres(url, views=[TOTALS])
+        store.rebuild(Given([TOTALS], [Upsert(TOTALS, ("ours", 1))]))
+        more = View("totals", (*TOTALS.columns, Column("kind", str)), ("id",))
+        again = open_postgres(url, views=[more])
+        again.rebuild(Given([more], [Upsert(more, ("ours", 1, "x"))]))
+        assert [row["id"] for row in again.rows(more)] == ["ours"]
+        assert other.execute("SELECT mine FROM totals__new").fetchall() == [(1,)]
+        (acl,) = other.execute(
+            "SELECT relacl FROM pg_class WHERE oid = %s::regclass", (f"{own}.totals",)
+        ).fetchone()
+        assert acl is None
+    assert [dict(row) for row in neighbour.rows(TOTALS)] == [{"id": "theirs", "total": 7}]
+    neighbour.append(ONE, changes=[Upsert(TOTALS, ("theirs", 1))])
+    assert neighbour.row(TOTALS, ("theirs",))["total"] == 8
+    neighbour.close()
+
+
+@pytest.mark.parametrize("name", ["Refold", "my schema", "a.b", 'a"b', "select", "ünï"])
+def test_a_schema_may_have_any_name(postgres_server, open_postgres, name):
+    postgres_server.schema(name)
+    quoted = '"' + name.replace('"', '""') + '"'
+    url = postgres_server.url(search_path=quoted.replace(" ", "\\ "))
+    store = open_postgres(url, views=[TOTALS])
+    store.append(ONE, changes=[Upsert(TOTALS, ("t", 1))])
+    assert store.rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))])) == []
+    assert store.wait_for(1, timeout_s=10)
+    assert open_postgres(url, views=[TOTALS]).views_stale is False
+    assert postgres_server.ask(
+        "SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+        " WHERE relname = 'totals' AND nspname = %s",
+        name,
+    ) == (name,)
 
 
 def test_a_database_in_another_encoding_is_refused(postgres_server):

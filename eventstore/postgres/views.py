@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 _KEPT: Final = "SELECT name, definition FROM views"
-_TABLES: Final = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = to_regnamespace(quote_ident(current_schema()))"
+_TABLES: Final = (
+    "SELECT relname FROM pg_class WHERE relkind = 'r'"
+    " AND relnamespace = to_regnamespace(quote_ident(current_schema()))"
+)
 _FUNCTIONS: Final = (
     "SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(quote_ident(current_schema()))"
     " AND starts_with(proname, %s)"

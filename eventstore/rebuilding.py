@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from ..engine.errors import StoreError, StoreUnavailable
+from ..engine.errors import RebuildOvertaken, StoreError
 from .request import checked_changes
 
 if TYPE_CHECKING:
@@ -70,7 +70,15 @@ class Rebuilding(ABC):
     """The part of a store that rebuilds its views."""
 
     _new: NewTables
-    views_stale: bool
+    _stale: bool
+
+    @property
+    def views_stale(self) -> bool:
+        """Whether the views must be rebuilt before use; once they need not, nobody is asked again."""
+        if self._stale:
+            with self._reading() as connection, self._translated():
+                self._stale = self._are_stale(connection)
+        return self._stale
 
     def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
         """Fill new tables, compare them with the live ones, swap, and return every difference."""
@@ -87,7 +95,7 @@ class Rebuilding(ABC):
             self._give_up(views, begun)
             raise
         # A batch can still be undone: then they are as stale as before.
-        self.views_stale = stale or (self.views_stale and self._in_batch())
+        self._stale = stale or (self._stale and self._in_batch())
         return found
 
     def _filled(self, number: int, projection: Projection) -> int:
@@ -139,7 +147,7 @@ class Rebuilding(ABC):
             with self._translated():
                 newest = self._new.number(connection)
             if newest != number:
-                raise StoreUnavailable("another rebuild of the views has begun; this one has changed nothing")
+                raise RebuildOvertaken
             yield connection
 
     def _give_up(self, views: Sequence[View], begun: Begun) -> None:
@@ -155,6 +163,10 @@ class Rebuilding(ABC):
     @abstractmethod
     def head(self) -> int:
         """Return the last position."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Any]:
+        """Give a connection to read from."""
 
     @abstractmethod
     def _writing(self) -> AbstractContextManager[Any]:

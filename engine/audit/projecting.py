@@ -9,6 +9,7 @@ import logging
 from contextlib import suppress
 from functools import partial
 from itertools import takewhile
+from threading import Event
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
@@ -16,7 +17,7 @@ import structlog
 from ..domain.events import EvidenceRecorded, MessageOrphaned, MessageQuarantined, PaymentRegistered
 from ..domain.refund import evolve
 from ..domain.signals import State
-from ..errors import CorruptLog, EventMissing, StoreError
+from ..errors import CorruptLog, EventMissing, RebuildOvertaken, StoreError
 from ..ports import Delete, Upsert
 from ..service.journal import decoded, inbox_stream
 from ..service.outlines import outlines
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
     from ..domain.refund import Refund
     from ..ports import Change, EventStore, Row, StoredEvent
     from ..ports.projecting import Outline
+
+
+_PAUSE_S: Final = 0.1
+_LOOKS: Final = 6_000
+"""How often is looked, with a pause between, whether another process has made the views anew."""
 
 
 class Rebuilt(NamedTuple):
@@ -68,6 +74,33 @@ def rebuild(store: EventStore) -> Rebuilt:
     say = log.warning if rebuilt.set_aside else log.info
     say("views.rebuilt", events=events, set_aside=[stream for stream, _ in rebuilt.set_aside])
     return rebuilt
+
+
+def refresh(store: EventStore) -> None:
+    """Rebuild views of another version, or wait until somebody has who began to do so later.
+
+    Of several processes that open a store at once the last one to begin goes on, and the others wait for it.
+
+    Raises:
+        RebuildOvertaken: what began later has not ended in ten minutes.
+    """
+    if not store.views_stale:
+        return
+    try:
+        rebuild(store)
+    except RebuildOvertaken:
+        if not _made_by_another(store):
+            raise
+
+
+def _made_by_another(store: EventStore) -> bool:
+    """Wait until another process has made the views anew; tell whether it has in time."""
+    pause = Event()
+    for _ in range(_LOOKS):
+        if not store.views_stale:
+            return True
+        pause.wait(_PAUSE_S)
+    return False
 
 
 class Folding:

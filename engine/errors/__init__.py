@@ -31,6 +31,7 @@ RefoldError
 │   ├── StoreFull
 │   ├── StoreReadOnly
 │   ├── StoreUnavailable
+│   │   └── RebuildOvertaken     another rebuild of the views began later, and goes on
 │   ├── StoreClosed
 │   ├── WrongProcess             opened before a fork: open it in this process
 │   ├── UnsafeDurability         the store would lose acknowledged events in a power cut
@@ -78,6 +79,7 @@ from .refusals import (
 )
 from .stores import (
     OutcomeUnknown,
+    RebuildOvertaken,
     SchemaTooNew,
     StoreBusy,
     StoreClosed,
@@ -109,6 +111,7 @@ __all__ = [
     "OverRefund",
     "PaymentConflict",
     "PaymentNotFound",
+    "RebuildOvertaken",
     "RefoldError",
     "RefundConflict",
     "RefundNotFound",

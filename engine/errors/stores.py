@@ -40,6 +40,13 @@ class StoreUnavailable(StoreError):
         self.reason = reason
 
 
+class RebuildOvertaken(StoreUnavailable):
+    """Another rebuild of the views began later, and goes on; this one has changed nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("another rebuild of the views has begun; this one has changed nothing")
+
+
 class StoreClosed(StoreError):
     """The store was closed; open it again."""
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from threading import Event
 from typing import TYPE_CHECKING, Literal, Self
 
+from ..audit.projecting import refresh
 from ..domain.events import RefundRequested
 from ..domain.identifiers import identifier
 from ..domain.message import Channel
@@ -95,8 +96,7 @@ class RefundEngine(Queries, Delivering, Awaiting, AbstractContextManager["Refund
             on_contact=on_contact,
         )
         self._importer = Importer(store, self._record_line, keeper, moves)
-        if store.views_stale:
-            self.rebuild()
+        refresh(store)
 
     @classmethod
     def open(

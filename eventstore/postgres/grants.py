@@ -26,9 +26,17 @@ FROM (
 ) AS parts, aclexplode(granted) AS each
 WHERE oid = to_regclass(quote_ident(%s)) AND each.grantee <> relowner
 """
+# Where nobody changed what everybody may do with a new function, there is nothing to carry over.
+_CALLERS: Final = """
+SELECT DISTINCT CASE WHEN each.grantee <> 0 THEN pg_get_userbyid(each.grantee) END, each.is_grantable
+FROM pg_proc LEFT JOIN aclexplode(proacl) AS each ON each.grantee <> proowner
+WHERE pronamespace = to_regnamespace(quote_ident(current_schema())) AND starts_with(proname, %s) AND proacl IS NOT NULL
+"""
 _GRANT: Final = sql.SQL("GRANT {}{} ON {} TO {}{}")
 _OWN_TABLE: Final = sql.SQL("ALTER TABLE {} OWNER TO {}")
 _OWN_FUNCTION: Final = sql.SQL("ALTER FUNCTION {} (jsonb) OWNER TO {}")
+_NOBODY_CALLS: Final = sql.SQL("REVOKE ALL ON FUNCTION {} (jsonb) FROM PUBLIC")
+_MAY_CALL: Final = sql.SQL("GRANT EXECUTE ON FUNCTION {} (jsonb) TO {}{}")
 _EVERYBODY: Final = sql.SQL("PUBLIC")
 
 
@@ -41,21 +49,38 @@ class Grant(NamedTuple):
     may_be_passed_on: bool
 
 
+class Caller(NamedTuple):
+    """A role that may call the functions of a table; None is everybody."""
+
+    role: str | None
+    may_pass_it_on: bool
+
+
 class Grants(NamedTuple):
-    """All of them; the owner is None where it is whoever asks."""
+    """All of them.
+
+    Attributes:
+        owner: None where it is whoever asks.
+        granted: on the table and its columns.
+        callers: of the functions that change it; None where that is as it is for any new function.
+    """
 
     owner: str | None
     granted: tuple[Grant, ...]
+    callers: tuple[Caller, ...] | None
 
 
 def of_table(connection: Connection, name: str) -> Grants:
     """Return what was granted on a table; nothing where there is no such table."""
     found = connection.execute(_OWNER, (name,)).fetchone()
     if found is None:
-        return Grants(None, ())
+        return Grants(None, (), None)
     owner, is_own = found
     granted = (Grant(*each) for each in connection.execute(_GRANTED, (name,)).fetchall())
-    return Grants(None if is_own else owner, tuple(granted))
+    calling = connection.execute(_CALLERS, (f"{name}__set_",)).fetchall()
+    # One row without a role's right to pass it on stands for nobody.
+    callers = tuple(Caller(*each) for each in calling if each[1] is not None) if calling else None
+    return Grants(None if is_own else owner, tuple(granted), callers)
 
 
 def give(connection: Connection, view: View, grants: Grants) -> None:
@@ -72,12 +97,24 @@ def give(connection: Connection, view: View, grants: Grants) -> None:
             sql.SQL(" WITH GRANT OPTION" if may_be_passed_on else ""),
         )
         connection.execute(statement)
+    functions = [sql.Identifier(each) for each in function_names(view)[:2]]
+    statements = []
+    if grants.callers is not None:
+        statements += [_NOBODY_CALLS.format(each) for each in functions]
+        statements += [
+            _MAY_CALL.format(
+                each,
+                _EVERYBODY if role is None else sql.Identifier(role),
+                sql.SQL(" WITH GRANT OPTION" if may_pass_it_on else ""),
+            )
+            for each in functions
+            for role, may_pass_it_on in grants.callers
+        ]
     if grants.owner is not None:
         owner = sql.Identifier(grants.owner)
-        upsert, delete, _ = function_names(view)
-        statements = [
+        statements += [
             _OWN_TABLE.format(table, owner),
-            *(_OWN_FUNCTION.format(sql.Identifier(each), owner) for each in (upsert, delete)),
+            *(_OWN_FUNCTION.format(each, owner) for each in functions),
         ]
-        for statement in statements:
-            connection.execute(statement)
+    for statement in statements:
+        connection.execute(statement)

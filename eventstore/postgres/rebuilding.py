@@ -20,7 +20,6 @@ from .writer import lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from ...engine.ports import Change, Difference, View
     from ...engine.ports.projecting import Outline, Projection
@@ -142,10 +141,6 @@ class PostgresRebuilding(Rebuilding):
     @abstractmethod
     def _checked_writer(self) -> Writer:
         """Return the writer. Raises `StoreReadOnly`."""
-
-    @abstractmethod
-    def _reading(self) -> AbstractContextManager[Connection]:
-        """Give a connection to read from."""
 
     def _outlined(self, number: int, projection: Projection, upto: int) -> Mapping[str, Sequence[str]]:
         with self._reading() as connection:

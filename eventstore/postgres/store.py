@@ -45,7 +45,6 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
     writing); the row of the head keeps writers apart, in this process and in others. Reads never wait for writers.
     """
 
-    views_stale: bool
     _log = log
 
     def __init__(
@@ -85,10 +84,10 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
         self._waiting = Waiting(self._readers, timeout_s=timeout_s)
         try:
             if read_only:
-                self.views_stale = self._looked_at()
+                self._stale = self._looked_at()
             else:
                 self._writer = Writer(self._address, timeout_s=timeout_s, durability=durability)
-                self.views_stale = self._opened(create=create)
+                self._stale = self._opened(create=create)
         except BaseException:
             self.close()
             raise

@@ -40,7 +40,6 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
     the write lock first (BEGIN IMMEDIATE), in this process and in others. Reads never wait for writers.
     """
 
-    views_stale: bool
     _log = log
 
     def __init__(
@@ -95,7 +94,7 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
         if read_only:
             with self._readers.one() as connection:
                 self._check_none_lost(connection)
-                self.views_stale = self._are_stale(connection)
+                self._stale = self._are_stale(connection)
             return
         if there and not os.access(self.path, os.W_OK):
             raise StoreReadOnly(str(self.path))
@@ -104,7 +103,7 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
         )
         with self._readers.one() as connection:
             ready = schema.is_current(connection) and not tables.stale(connection, self._views)
-        self.views_stale = False if ready else self._prepared()
+        self._stale = False if ready else self._prepared()
 
     def _check_none_lost(self, connection: sqlite3.Connection) -> None:
         lost = ", ".join(view.name for view in tables.lost(connection, self._views))

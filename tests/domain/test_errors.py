@@ -105,6 +105,7 @@ MADE = {
     "StoreFull": (),
     "StoreReadOnly": ("refunds-{}.db",),
     "StoreUnavailable": ("it holds {}",),
+    "RebuildOvertaken": (),
     "StoreClosed": (),
     "UnsafeDurability": ("synchronous={}",),
     "SchemaTooNew": (9, 1),

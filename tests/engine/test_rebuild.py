@@ -4,6 +4,7 @@ import random
 import sqlite3
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 
 import pytest
@@ -16,7 +17,7 @@ from refold.engine import Money, RefundEngine
 from refold.engine.audit import projecting
 from refold.engine.audit.projecting import Folding
 from refold.engine.domain.wire import UPCASTERS
-from refold.engine.errors import EventMissing, InvalidInput, RefoldError, StoreUnavailable
+from refold.engine.errors import EventMissing, InvalidInput, RebuildOvertaken, RefoldError, StoreUnavailable
 from refold.engine.ports import NewEvent, Write
 from refold.engine.ports.projecting import Entered
 from refold.engine.service import outlines as outlined
@@ -795,9 +796,64 @@ def test_an_interrupt_in_a_rebuild_never_lets_a_later_commit_go_without_the_disk
     assert set(full) == {2}
 
 
-def test_a_rebuild_in_a_batch_that_is_undone_leaves_the_store_as_stale_as_it_was(engine, ask, wire):
+OLDER = "UPDATE views SET definition = 'of an older version' WHERE name = 'refunds'"
+
+
+@pytest.fixture
+def stale(engine, ask, wire, place):
+    """A store with refunds, whose views are of an older version; give the rows they are to have."""
+    plain(engine, ask, wire, *"abcdef")
+    rows = dump(engine)
+    engine.close()
+    place.run(OLDER)
+    return rows
+
+
+def test_all_that_open_a_stale_store_at_once_find_its_views_made_anew(stale, place, open_at):
+    """The last one to begin makes them, and the others wait for it."""
+    for _ in range(3):
+        place.run(OLDER)
+        gate = threading.Barrier(4)
+
+        def opened(gate=gate):
+            gate.wait()
+            return dump(open_at(place.url, timeout_s=60))
+
+        with ThreadPoolExecutor(4) as pool:
+            assert [each.result() for each in [pool.submit(opened) for _ in range(4)]] == [stale] * 4
+
+
+def test_who_is_overtaken_while_it_opens_a_store_waits_for_the_other(stale, place, open_at, monkeypatch):
+    plainly, others = projecting.rebuild, []
+
+    def overtaken(store):
+        monkeypatch.setattr(projecting, "rebuild", plainly)
+        others.append(pool.submit(open_at, place.url))
+        raise RebuildOvertaken
+
+    monkeypatch.setattr(projecting, "rebuild", overtaken)
+    with ThreadPoolExecutor(1) as pool:
+        assert dump(open_at(place.url)) == stale
+        (other,) = others
+        assert dump(other.result()) == stale
+
+
+def test_who_waits_for_another_does_not_wait_for_ever(stale, place, open_at, monkeypatch):
+    def overtaken(store):
+        raise RebuildOvertaken
+
+    monkeypatch.setattr(projecting, "rebuild", overtaken)
+    monkeypatch.setattr(projecting, "_LOOKS", 3)
+    with pytest.raises(RebuildOvertaken):
+        open_at(place.url)
+
+
+def test_a_rebuild_in_a_batch_that_is_undone_leaves_the_store_as_stale_as_it_was(
+    engine, ask, wire, place, open_at
+):
     plain(engine, ask, wire, "a")
-    engine.store.views_stale = True
+    place.run(OLDER)
+    engine.store._stale = True
 
     def undone():
         with engine.store.batch():

@@ -172,6 +172,46 @@ def test_a_role_goes_on_writing_after_another_one_has_rebuilt(open_postgres, rol
     assert open_postgres(role_url, views=[TOTALS]).row(TOTALS, ("t",))["total"] == 2
 
 
+def callers(owner):
+    """Return who may call the functions that change the view's table."""
+    return owner.execute(
+        "SELECT DISTINCT proacl::text FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())"
+        " AND proname ~ '^totals__(un)?set_'"
+    ).fetchall()
+
+
+def only_to(owner, *roles):
+    for name in ("totals__set_", "totals__unset_"):
+        for (function,) in owner.execute(
+            "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())"
+            " AND starts_with(proname, %s)",
+            (name,),
+        ).fetchall():
+            owner.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
+            for role in roles:
+                owner.execute(f'GRANT EXECUTE ON FUNCTION {function} TO "{role}"')
+
+
+@pytest.mark.parametrize("replaced", [replaced_by_a_rebuild, replaced_by_another_definition])
+@pytest.mark.parametrize("roles", [(), (ROLE,), (ROLE, "dashboard")])
+def test_who_may_call_the_functions_of_a_table_may_call_those_of_the_one_that_takes_its_place(
+    open_postgres, owner, role_url, reader, replaced, roles
+):
+    """A schema in which not everybody may."""
+    only_to(owner, *roles)
+    before = callers(owner)
+    assert len(before) == 1
+    replaced(open_postgres)
+    assert callers(owner) == before
+
+
+def test_the_functions_of_a_table_are_everybodys_to_call_where_nobody_has_changed_that(
+    open_postgres, owner, namespace
+):
+    replaced_by_a_rebuild(open_postgres)
+    assert callers(owner) == [(None,)]
+
+
 def test_a_grant_on_a_column_that_is_no_more_goes_with_it(open_postgres, owner, reader):
     open_postgres(views=[View("totals", (Column("id", str), Column("sum", int, sums=True)), ("id",))])
     assert granted(owner)[1] == []

@@ -53,7 +53,7 @@ class Tables:
         """Make empty tables; where a live one is lost that one as well, so that both can be read.
 
         Raises:
-            StoreUnavailable: an SQL view reads a live one.
+            StoreUnavailable: something of somebody else's hangs on a live one.
         """
         lock(connection)  # a lost table is made again, with the functions that appends call
         views.keep_to_own_schema(connection)

@@ -29,11 +29,20 @@ _FUNCTIONS: Final = (
     "SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(quote_ident(current_schema()))"
     " AND starts_with(proname, %s)"
 )
-_READ_BY: Final = (
-    "SELECT DISTINCT reader.oid::regclass::text FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid"
-    " JOIN pg_class AS reader ON reader.oid = ev_class WHERE classid = 'pg_rewrite'::regclass"
-    " AND refobjid = to_regclass(quote_ident(%s)) AND reader.oid <> refobjid ORDER BY 1"
-)
+# What others have made of a table, and what would go with it unnoticed or keep it from going.
+_HANGS_ON: Final = """
+WITH replaced AS (SELECT to_regclass(quote_ident(%s))::oid AS id)
+SELECT 'the SQL view ' || reader.oid::regclass
+FROM replaced, pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid JOIN pg_class AS reader ON reader.oid = ev_class
+WHERE classid = 'pg_rewrite'::regclass AND refobjid = id AND reader.oid <> id
+UNION SELECT 'the foreign key ' || conname || ' of ' || conrelid::regclass FROM replaced, pg_constraint
+WHERE contype = 'f' AND confrelid = id
+UNION SELECT 'the row level security' FROM replaced, pg_class WHERE oid = id AND relrowsecurity
+UNION SELECT 'the policy ' || polname FROM replaced, pg_policy WHERE polrelid = id
+UNION SELECT 'the publication ' || pubname FROM replaced, pg_publication_rel
+JOIN pg_publication ON pg_publication.oid = prpubid WHERE prrelid = id
+ORDER BY 1
+"""
 RECORD: Final = (
     "INSERT INTO views (name, definition) VALUES (%s, %s)"
     " ON CONFLICT (name) DO UPDATE SET definition = EXCLUDED.definition"
@@ -96,13 +105,13 @@ def check_replaceable(connection: Connection, declared: Iterable[View]) -> None:
     """Check that nothing of somebody else's hangs on the tables of these views, as an SQL view does that reads one.
 
     Raises:
-        StoreUnavailable: something does.
+        StoreUnavailable: something does; it would be lost with the table.
     """
     for view in declared:
-        readers = [name for (name,) in connection.execute(_READ_BY, (view.name,)).fetchall()]
-        if readers:
+        hanging = [what for (what,) in connection.execute(_HANGS_ON, (view.name,)).fetchall()]
+        if hanging:
             raise StoreUnavailable(
-                f"{', '.join(readers)} reads the table {view.name}, which is to be made anew;"
+                f"{', '.join(hanging)} hangs on the table {view.name}, which is to be made anew;"
                 " drop it, and create it again afterwards"
             )
 
@@ -111,7 +120,7 @@ def recreate(connection: Connection, changed: Sequence[View], *, empty_log: bool
     """Create the tables of views empty; they stay stale until they are rebuilt, unless the log is empty too.
 
     Raises:
-        StoreUnavailable: the schema holds a table of that name that is none of ours, or one that an SQL view reads.
+        StoreUnavailable: the schema holds a table of that name that is none of ours, or something hangs on one.
     """
     keep_to_own_schema(connection)
     kept, there = _kept(connection), tables(connection)

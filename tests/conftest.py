@@ -19,6 +19,11 @@ from psycopg import sql
 pytest.register_assert_rewrite("refold.engine.testing")
 
 
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores: tests that wait for servers and other processes leave room."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_terminal_summary(terminalreporter):
     """Print what tests have counted (`record_property("told", …)`), so that the log of each run shows it."""
     reports = [each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, [])]

@@ -117,7 +117,7 @@ class Turn:
 
     def is_set_aside(self, stream: str) -> bool:
         """Tell whether an earlier event of that stream is a dead letter."""
-        if self._letters and any(letter.event.stream == stream for letter in self._letters):
+        if any(letter.event.stream == stream for letter in self._letters):
             return True
         if not self._any_set_aside:
             return False

@@ -278,7 +278,9 @@ def visit(package):
     for name in inside(package):
         child = os.fork()
         if child:
-            os.waitpid(child, 0)
+            _, status = os.waitpid(child, 0)
+            if status:
+                print(f"{name}: its process ended with {status}")
             continue
         try:
             importlib.import_module(name)
@@ -312,6 +314,12 @@ def test_a_module_that_needs_another_one_imported_first_is_found(tmp_path):
     (tmp_path / "first.py").write_text("import second\nvalue = 1\n")
     (tmp_path / "second.py").write_text("from first import value\n")
     assert len(import_each_first(["first"], cwd=tmp_path)) == 1
+
+
+def test_a_module_that_ends_the_process_is_found(tmp_path):
+    (tmp_path / "first.py").write_text("import os\nos.abort()\n")
+    (found,) = import_each_first(["first"], cwd=tmp_path)
+    assert found.startswith("first: its process ended with ")
 
 
 def test_such_a_module_in_a_package_is_found_whatever_was_imported_before_it(tmp_path):

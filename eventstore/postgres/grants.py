@@ -28,32 +28,25 @@ WHERE oid = to_regclass(quote_ident(%s)) AND each.grantee <> relowner
 """
 # Where nobody changed what everybody may do with a new function, there is nothing to carry over.
 _CALLERS: Final = """
-SELECT DISTINCT CASE WHEN each.grantee <> 0 THEN pg_get_userbyid(each.grantee) END, each.is_grantable
+SELECT DISTINCT 'EXECUTE', NULL, CASE WHEN each.grantee <> 0 THEN pg_get_userbyid(each.grantee) END, each.is_grantable
 FROM pg_proc LEFT JOIN aclexplode(proacl) AS each ON each.grantee <> proowner
 WHERE pronamespace = to_regnamespace(quote_ident(current_schema())) AND starts_with(proname, %s) AND proacl IS NOT NULL
 """
 _GRANT: Final = sql.SQL("GRANT {}{} ON {} TO {}{}")
-_OWN_TABLE: Final = sql.SQL("ALTER TABLE {} OWNER TO {}")
-_OWN_FUNCTION: Final = sql.SQL("ALTER FUNCTION {} (jsonb) OWNER TO {}")
-_NOBODY_CALLS: Final = sql.SQL("REVOKE ALL ON FUNCTION {} (jsonb) FROM PUBLIC")
-_MAY_CALL: Final = sql.SQL("GRANT EXECUTE ON FUNCTION {} (jsonb) TO {}{}")
+_TABLE: Final = sql.SQL("TABLE {}")
+_FUNCTION: Final = sql.SQL("FUNCTION {} (jsonb)")
+_OWN: Final = sql.SQL("ALTER {} OWNER TO {}")
+_NOBODY_CALLS: Final = sql.SQL("REVOKE ALL ON {} FROM PUBLIC")
 _EVERYBODY: Final = sql.SQL("PUBLIC")
 
 
 class Grant(NamedTuple):
-    """One privilege on a table, or on one of its columns; a role of None is everybody."""
+    """One privilege on a table, on one of its columns, or on its functions; a role of None is everybody."""
 
     privilege: str
     column: str | None
     role: str | None
     may_be_passed_on: bool
-
-
-class Caller(NamedTuple):
-    """A role that may call the functions of a table; None is everybody."""
-
-    role: str | None
-    may_pass_it_on: bool
 
 
 class Grants(NamedTuple):
@@ -67,7 +60,7 @@ class Grants(NamedTuple):
 
     owner: str | None
     granted: tuple[Grant, ...]
-    callers: tuple[Caller, ...] | None
+    callers: tuple[Grant, ...] | None
 
 
 def of_table(connection: Connection, name: str) -> Grants:
@@ -79,42 +72,31 @@ def of_table(connection: Connection, name: str) -> Grants:
     granted = (Grant(*each) for each in connection.execute(_GRANTED, (name,)).fetchall())
     calling = connection.execute(_CALLERS, (f"{name}__set_",)).fetchall()
     # One row without a role's right to pass it on stands for nobody.
-    callers = tuple(Caller(*each) for each in calling if each[1] is not None) if calling else None
+    callers = tuple(Grant(*each) for each in calling if each[3] is not None) if calling else None
     return Grants(None if is_own else owner, tuple(granted), callers)
 
 
 def give(connection: Connection, view: View, grants: Grants) -> None:
     """Grant the same on a view's table as it is now; a column it does not have any more is left out."""
-    table = sql.Identifier(view.name)
-    for privilege, column, role, may_be_passed_on in grants.granted:
-        if column is not None and column not in view.names():
-            continue
-        statement = _GRANT.format(
-            sql.SQL(privilege),
-            sql.SQL("") if column is None else sql.SQL(" ({})").format(sql.Identifier(column)),
-            table,
-            _EVERYBODY if role is None else sql.Identifier(role),
-            sql.SQL(" WITH GRANT OPTION" if may_be_passed_on else ""),
-        )
-        connection.execute(statement)
-    functions = [sql.Identifier(each) for each in function_names(view)[:2]]
-    statements = []
+    upsert, delete, _ = function_names(view)
+    table = _TABLE.format(sql.Identifier(view.name))
+    functions = [_FUNCTION.format(sql.Identifier(name)) for name in (upsert, delete)]
+    columns = {None, *view.names()}
+    statements = [_granting(each, table) for each in grants.granted if each.column in columns]
     if grants.callers is not None:
         statements += [_NOBODY_CALLS.format(each) for each in functions]
-        statements += [
-            _MAY_CALL.format(
-                each,
-                _EVERYBODY if role is None else sql.Identifier(role),
-                sql.SQL(" WITH GRANT OPTION" if may_pass_it_on else ""),
-            )
-            for each in functions
-            for role, may_pass_it_on in grants.callers
-        ]
+        statements += [_granting(caller, each) for each in functions for caller in grants.callers]
     if grants.owner is not None:
-        owner = sql.Identifier(grants.owner)
-        statements += [
-            _OWN_TABLE.format(table, owner),
-            *(_OWN_FUNCTION.format(each, owner) for each in functions),
-        ]
+        statements += [_OWN.format(each, sql.Identifier(grants.owner)) for each in (table, *functions)]
     for statement in statements:
         connection.execute(statement)
+
+
+def _granting(grant: Grant, target: sql.Composable) -> sql.Composed:
+    return _GRANT.format(
+        sql.SQL(grant.privilege),
+        sql.SQL("") if grant.column is None else sql.SQL(" ({})").format(sql.Identifier(grant.column)),
+        target,
+        _EVERYBODY if grant.role is None else sql.Identifier(grant.role),
+        sql.SQL(" WITH GRANT OPTION" if grant.may_be_passed_on else ""),
+    )

@@ -9,9 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..engine.errors import RebuildOvertaken, StoreError
+from ..engine.errors import RebuildOvertaken, StoreError, StoreUnavailable, ViewStale
 from .request import checked_changes
 
 if TYPE_CHECKING:
@@ -29,13 +30,9 @@ _FEW: Final = 100
 """Events that may be left for the end, when nobody else writes."""
 _ROUNDS: Final = 10
 """How often what was appended meanwhile is added before the end: writers may be faster for ever."""
-
-
-class Begun(NamedTuple):
-    """A rebuild: its number, which no other one has, and the views whose live table had been lost and is empty now."""
-
-    number: int
-    lost: tuple[View, ...]
+_TRIES: Final = 120
+"""How often the swap is tried while somebody else uses the live tables."""
+_PAUSE_S: Final = 0.5
 
 
 class NewTables(Protocol):
@@ -44,8 +41,14 @@ class NewTables(Protocol):
     def check(self, declared: Iterable[View], /) -> None:
         """Raise `InvalidSetting` for views that cannot be tables."""
 
-    def begin(self, connection: Any, views: Sequence[View], /) -> Begun:  # noqa: ANN401 - each store has its own kind
-        """Make empty tables beside the live ones; those of an older rebuild go, and so does its number."""
+    def stale(self, connection: Any, views: Iterable[View], /) -> list[View]:  # noqa: ANN401 - each store has its own kind
+        """Return the views whose live table was made with another definition, or is lost."""
+
+    def begin(self, connection: Any, views: Sequence[View], /) -> int:  # noqa: ANN401
+        """Make empty tables beside the live ones, and return the number of this rebuild, which no other one has.
+
+        The tables of an older rebuild go; the live ones stay as they are, whatever version they are of.
+        """
 
     def number(self, connection: Any, /) -> int:  # noqa: ANN401
         """Return the number of the last rebuild that began."""
@@ -57,13 +60,16 @@ class NewTables(Protocol):
         """Give a new table its indexes."""
 
     def differences(self, connection: Any, view: View, /) -> Iterator[Difference]:  # noqa: ANN401
-        """Yield every key whose row is not the same in the live and the new table."""
+        """Yield every key whose row is not the same in the live and the new table; a stale one has no rows."""
 
-    def swap(self, connection: Any, views: Iterable[View], /) -> None:  # noqa: ANN401
-        """Put the new tables in the place of the live ones."""
+    def can_swap(self, connection: Any, views: Iterable[View], /) -> bool:  # noqa: ANN401
+        """Tell whether nobody uses the live tables in a way that keeps them in their place."""
 
-    def give_up(self, connection: Any, views: Iterable[View], begun: Begun, /) -> None:  # noqa: ANN401
-        """Take the new tables away, and those that stand in the place of lost ones."""
+    def swap(self, connection: Any, views: Sequence[View], /) -> bool:  # noqa: ANN401
+        """Put the new tables in the place of the live ones; False, and nothing is done, where somebody uses those."""
+
+    def give_up(self, connection: Any, views: Iterable[View], /) -> None:  # noqa: ANN401
+        """Take the new tables away."""
 
 
 class Rebuilding(ABC):
@@ -80,23 +86,30 @@ class Rebuilding(ABC):
                 self._stale = self._are_stale(connection)
         return self._stale
 
+    def _check_fresh(self, view: View) -> None:
+        """Check that the live table of a view is there, and as this process knows it.
+
+        Raises:
+            ViewStale: it is not; what it says would be of another version, or nothing.
+        """
+        if self._stale:
+            with self._reading() as connection, self._translated():
+                if self._new.stale(connection, (view,)):
+                    raise ViewStale(view.name)
+
     def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
         """Fill new tables, compare them with the live ones, swap, and return every difference."""
         views = projection.views
         self._new.check(views)
         with self._filling() as connection, self._translated():
-            begun = self._new.begin(connection, views)
+            number = self._new.begin(connection, views)
+            self._stale = self._stale or self._are_stale(connection)
         try:
-            upto = self._filled(begun.number, projection)
-            with self._tables(begun.number, lasting=True) as connection:
-                found = self._ended(connection, projection, upto, compare=compare)
-                stale = self._are_stale(connection)
+            upto = self._filled(number, projection)
+            return self._put_in_place(number, projection, upto, compare=compare)
         except BaseException:
-            self._give_up(views, begun)
+            self._give_up(views, number)
             raise
-        # A batch can still be undone: then they are as stale as before.
-        self._stale = stale or (self._stale and self._in_batch())
-        return found
 
     def _filled(self, number: int, projection: Projection) -> int:
         """Fill the new tables while others write, and return the position up to which they hold everything."""
@@ -106,6 +119,10 @@ class Rebuilding(ABC):
         for view in projection.views:
             with self._tables(number) as connection, self._translated():
                 self._new.index(connection, view, number)
+        return upto
+
+    def _caught_up(self, number: int, projection: Projection, upto: int) -> int:
+        """Add what was appended meanwhile, and return the position up to which the new tables hold everything."""
         for _ in range(_ROUNDS):
             head = self.head()
             if head - upto <= _FEW:
@@ -120,25 +137,37 @@ class Rebuilding(ABC):
             with self._tables(number) as connection, self._translated():
                 self._new.fill(connection, chunk)
 
-    def _ended(
-        self,
-        connection: Any,  # noqa: ANN401 - each store has its own kind
-        projection: Projection,
-        upto: int,
-        *,
-        compare: bool,
+    def _put_in_place(
+        self, number: int, projection: Projection, upto: int, *, compare: bool
     ) -> list[Difference]:
-        head, views = self.head(), projection.views
-        last = list(checked_changes(projection.since(upto, head))) if head > upto else []
-        with self._translated():
-            self._new.fill(connection, last)
-            found = (
-                [each for view in views for each in self._new.differences(connection, view)]
-                if compare
-                else []
+        """Swap the tables as soon as nobody else uses the live ones, and return the differences there were."""
+        views, compared, pause = projection.views, projection.views if compare else (), Event()
+        for _ in range(_TRIES):
+            upto = self._caught_up(number, projection, upto)
+            with self._tables(number, lasting=True) as connection, self._translated():
+                # What is asked for last may be in use by then all the same: then what was added stays there.
+                if self._new.can_swap(connection, views):
+                    upto = self._added(connection, projection, upto)
+                    found = [each for view in compared for each in self._new.differences(connection, view)]
+                    if self._new.swap(connection, views):
+                        stale = self._are_stale(connection)
+                        break
+            pause.wait(_PAUSE_S)
+        else:
+            raise StoreUnavailable(
+                f"a session has used the table of a view for {_TRIES * _PAUSE_S:.0f} s, as a dump or a report does;"
+                " the views are as they were: repeat the rebuild when it has ended"
             )
-            self._new.swap(connection, views)
+        # A batch can still be undone: then they are as stale as before.
+        self._stale = stale or (self._stale and self._in_batch())
         return found
+
+    def _added(self, connection: Any, projection: Projection, upto: int) -> int:  # noqa: ANN401 - each store has its own kind
+        """Add the last of what was appended, while nobody else writes, and return the log's last position."""
+        head = self.head()
+        if head > upto:
+            self._new.fill(connection, list(checked_changes(projection.since(upto, head))))
+        return head
 
     @contextmanager
     def _tables(self, number: int, *, lasting: bool = False, beside: bytes | None = None) -> Iterator[Any]:
@@ -150,9 +179,9 @@ class Rebuilding(ABC):
                 raise RebuildOvertaken
             yield connection
 
-    def _give_up(self, views: Sequence[View], begun: Begun) -> None:
-        with suppress(StoreError), self._tables(begun.number) as connection, self._translated():
-            self._new.give_up(connection, views, begun)
+    def _give_up(self, views: Sequence[View], number: int) -> None:
+        with suppress(StoreError), self._tables(number) as connection, self._translated():
+            self._new.give_up(connection, views)
 
     def _outlined(self, number: int, projection: Projection, upto: int) -> Mapping[str, Sequence[str]]:  # noqa: ARG002 - a store may do without outlines
         """Fill in what outlines say, and return by category the streams they leave."""

@@ -17,7 +17,7 @@ import structlog
 from ..domain.events import EvidenceRecorded, MessageOrphaned, MessageQuarantined, PaymentRegistered
 from ..domain.refund import evolve
 from ..domain.signals import State
-from ..errors import CorruptLog, EventMissing, RebuildOvertaken, StoreError
+from ..errors import CorruptLog, EventMissing, RebuildOvertaken, StoreError, ViewStale
 from ..ports import Delete, Upsert
 from ..service.journal import decoded, inbox_stream
 from ..service.outlines import outlines
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ..domain.refund import Refund
-    from ..ports import Change, EventStore, Row, StoredEvent
+    from ..ports import Change, EventStore, Row, StoredEvent, Value, View
     from ..ports.projecting import Outline
 
 
@@ -198,22 +198,27 @@ class Folding:
         """Yield the rows of a stream that cannot be read as they stand: a person must look, nothing is thrown away."""
         name = stream.removeprefix(f"{category}-")
         if category == "refund":
-            yield from self._refund_as_live(name)
+            for row in self._live(REFUNDS, refund_id=name) or ():
+                yield from self._refund_as_live(row)
         elif category == "inbox":
-            for row in self._store.rows(INBOX, where={"gateway": name}):
+            for row in self._live(INBOX, gateway=name) or ():
                 yield Upsert(INBOX, tuple(row[column] for column in INBOX.names()))
         else:
             gateway, _, payment_id = name.partition("-")
-            for row in self._store.rows(PAYMENTS, where={"gateway": gateway, "payment_id": payment_id}):
+            for row in self._live(PAYMENTS, gateway=gateway, payment_id=payment_id) or ():
                 yield Upsert(PAYMENTS, (gateway, payment_id, row["currency"], row["captured_minor"], 0, 0, 0))
 
-    def _refund_as_live(self, refund_id: str) -> Iterator[Change]:
-        row = self._store.row(REFUNDS, (refund_id,))
-        if row is None:
-            return
+    def _live(self, view: View, **where: Value) -> list[Row] | None:
+        """Return rows as they stand; None where the table is lost, or of another version."""
+        try:
+            return list(self._store.rows(view, where=where))
+        except ViewStale:
+            return None
+
+    def _refund_as_live(self, row: Row) -> Iterator[Change]:
         yield Upsert(REFUNDS, tuple(row[column] for column in REFUNDS.names()))
         for kind in str(row["attention"]).split():
-            yield Upsert(ATTENTION, (kind, refund_id, row["sort_key"]))
+            yield Upsert(ATTENTION, (kind, row["refund_id"], row["sort_key"]))
         yield from _part_of_payment(row)
         with suppress(CorruptLog):  # then the inbox stands as it was, too
             yield from list(self._adopted(row))
@@ -226,7 +231,7 @@ class Folding:
                 continue
             payment = {orphan.evidence.payment_id, orphan.evidence.payment_alias} - {None}
             named = orphan.refund_id == row["refund_id"] or row["payment_id"] in payment
-            if named and self._store.row(INBOX, (orphan.key,)) is None:
+            if named and self._live(INBOX, key=orphan.key) == []:
                 yield Delete(INBOX, (orphan.key,))
 
 

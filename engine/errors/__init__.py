@@ -31,7 +31,8 @@ RefoldError
 │   ├── StoreFull
 │   ├── StoreReadOnly
 │   ├── StoreUnavailable
-│   │   └── RebuildOvertaken     another rebuild of the views began later, and goes on
+│   │   ├── RebuildOvertaken     another rebuild of the views began later, and goes on
+│   │   └── ViewStale            the table of a view is lost, or of another version
 │   ├── StoreClosed
 │   ├── WrongProcess             opened before a fork: open it in this process
 │   ├── UnsafeDurability         the store would lose acknowledged events in a power cut
@@ -88,6 +89,7 @@ from .stores import (
     StoreReadOnly,
     StoreUnavailable,
     UnsafeDurability,
+    ViewStale,
     WrongProcess,
 )
 
@@ -133,5 +135,6 @@ __all__ = [
     "UnsafeDurability",
     "UnusableLine",
     "VersionConflict",
+    "ViewStale",
     "WrongProcess",
 ]

@@ -47,6 +47,17 @@ class RebuildOvertaken(StoreUnavailable):
         super().__init__("another rebuild of the views has begun; this one has changed nothing")
 
 
+class ViewStale(StoreUnavailable):
+    """The table of `view` is lost, or of another version than this process knows; nothing was read or stored."""
+
+    def __init__(self, view: str) -> None:
+        super().__init__(
+            f"the table of the view {view} is lost, or of another version: an engine that opens the store, or"
+            " `refold replay`, makes it again from the log, for its own version"
+        )
+        self.view = view
+
+
 class StoreClosed(StoreError):
     """The store was closed; open it again."""
 

@@ -21,6 +21,7 @@ from .store_leases import Leases
 from .store_reading import Reading
 from .store_sharing import Batches, Sharing
 from .store_subscribing import Checkpoints, DeadLetters, Subscriptions, Waiting
+from .store_versions import VersionsOfViews
 from .store_views import Rebuilding, Views
 
 __all__ = ["EventStoreContract"]
@@ -33,6 +34,7 @@ class EventStoreContract(
     Reading,
     Views,
     Rebuilding,
+    VersionsOfViews,
     Leases,
     Checkpoints,
     DeadLetters,

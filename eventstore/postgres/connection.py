@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -18,6 +19,7 @@ from ...engine.errors import (
     StoreReadOnly,
     StoreUnavailable,
     UnsafeDurability,
+    ViewStale,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +57,10 @@ _READ_ONLY: Final = frozenset({"25006", "42501"})
 _DAMAGED: Final = frozenset({"P0002", "XX001", "XX002"})
 """A row that must be there is not; a page or an index of the server is damaged."""
 _NOT_NULL: Final = "23502"
+_DISK_FULL: Final = "53100"
+_NO_FUNCTION: Final = "42883"
+_CHANGING: Final = re.compile(r"(?<![a-z0-9_])([a-z0-9]+(?:_[a-z0-9]+)*)__(?:un)?set_[0-9a-f]{8}\(")
+"""A function that changes a view; its name holds the definition that its table has."""
 _VALUES: Final = ("21", "22", "54")
 """Classes of errors that the values of a statement cause: cardinality, data, limits of the program."""
 _CONSTRAINTS: Final = "23"
@@ -202,17 +208,21 @@ def _by_code(code: str, reason: str, address: Address, timeout_s: float) -> Refo
     if code in _BUSY:
         return StoreBusy(timeout_s)
     if code in _READ_ONLY:
-        return StoreReadOnly(str(address))
+        return StoreReadOnly(f"{address} ({reason})")
     if code == _DISK_FULL:
         return StoreFull()
+    if code == _NO_FUNCTION:
+        view = _CHANGING.search(reason)
+        return None if view is None else ViewStale(view[1])
+    return _by_class(code, reason, address)
+
+
+def _by_class(code: str, reason: str, address: Address) -> RefoldError | None:
     if code == _NOT_NULL or code.startswith(_VALUES):
         return InvalidInput(f"PostgreSQL cannot hold a value: {reason}")
     if code in _DAMAGED or code.startswith(_CONSTRAINTS):
         return CorruptLog(f"{address}: the database contradicts itself ({reason})")
     return None
-
-
-_DISK_FULL: Final = "53100"
 
 
 def _reason(error: Exception, address: Address) -> str:

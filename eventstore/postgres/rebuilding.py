@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
+from psycopg.errors import LockNotAvailable
 
 from ...engine.errors import InvalidInput
 from .. import outlining
-from ..rebuilding import NUMBER, Begun, Rebuilding
+from ..rebuilding import NUMBER, Rebuilding
 from . import definitions, grants, outlines, views
-from .writer import lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +36,14 @@ _FILLING: Final = (
 )
 # A rebuild that begins changes the row first of all: until the end of a transaction that has read it, none begins.
 _LAST: Final = "SELECT definition FROM views WHERE name = %s FOR SHARE"
+_NEXT: Final = (
+    "INSERT INTO views (name, definition) VALUES (%s, '1') ON CONFLICT (name)"
+    " DO UPDATE SET definition = (views.definition::bigint + 1)::text RETURNING definition"
+)
+# Who waits for a table keeps all from reading it that come after, and the writer keeps others from writing.
+_NOT_LONG: Final = "SELECT current_setting('lock_timeout'), set_config('lock_timeout', '200ms', true)"
+_AS_LONG_AS: Final = "SELECT set_config('lock_timeout', %s, true)"
+_SEIZE: Final = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE")
 _RENAME_TABLE: Final = sql.SQL("ALTER TABLE {} RENAME TO {}")
 _RENAME_INDEX: Final = sql.SQL("ALTER INDEX {} RENAME TO {}")
 
@@ -48,30 +56,24 @@ class Tables:
         """Raise `InvalidSetting` for views that cannot be tables."""
         definitions.check(declared)
 
+    stale = staticmethod(views.stale)
+
     @staticmethod
-    def begin(connection: Connection, rebuilt: Sequence[View]) -> Begun:
-        """Make empty tables; where a live one is lost that one as well, so that both can be read.
+    def begin(connection: Connection, rebuilt: Sequence[View]) -> int:
+        """Make empty tables, and return the number of the rebuild.
 
         Raises:
-            StoreUnavailable: something of somebody else's hangs on a live one.
+            StoreUnavailable: a live table is none of ours, or something of somebody else's hangs on it.
         """
-        lock(connection)  # a lost table is made again, with the functions that appends call
         views.keep_to_own_schema(connection)
         views.check_replaceable(connection, rebuilt)
-        number = Tables.number(connection) + 1
         # Before any table is touched: who fills those of an older rebuild holds the row before them, too.
-        connection.execute(views.RECORD, (NUMBER, str(number)))
-        there = views.tables(connection)
-        lost = tuple(view for view in rebuilt if view.name not in there)
-        for view in lost:
-            views.create(connection, view)
-            views.create_functions(connection, view)
-            connection.execute(views.RECORD, (view.name, ""))
+        (number,) = connection.execute(_NEXT, (NUMBER,)).fetchall()[0]
         for view in rebuilt:
             views.run(connection, views.DROP_TABLE, sql.Identifier(view.name + _NEW))
             views.create(connection, view, _NEW)
             views.create_functions(connection, view, _NEW)
-        return Begun(number, lost)
+        return int(number)
 
     @staticmethod
     def number(connection: Connection) -> int:
@@ -96,8 +98,23 @@ class Tables:
         return views.differences(connection, view, _NEW)
 
     @staticmethod
-    def swap(connection: Connection, rebuilt: Iterable[View]) -> None:
+    def can_swap(connection: Connection, rebuilt: Iterable[View]) -> bool:
+        """Tell whether no transaction has read a live table and is still open; afterwards one may have."""
+        try:
+            with connection.transaction(force_rollback=True):
+                _seize(connection, rebuilt)
+        except LockNotAvailable:
+            return False
+        return True
+
+    @staticmethod
+    def swap(connection: Connection, rebuilt: Sequence[View]) -> bool:
         """Put the new tables in the place of the live ones, with what was granted on those."""
+        try:
+            with connection.transaction():
+                _seize(connection, rebuilt)
+        except LockNotAvailable:
+            return False
         views.keep_to_own_schema(connection)
         for view in rebuilt:
             granted = grants.of_table(connection, view.name)
@@ -109,14 +126,30 @@ class Tables:
             views.create_functions(connection, view)
             grants.give(connection, view, granted)
             connection.execute(views.RECORD, (view.name, definitions.definition(view)))
+        return True
 
     @staticmethod
-    def give_up(connection: Connection, rebuilt: Iterable[View], begun: Begun) -> None:
-        """Take the new tables away, and those that stand in the place of lost ones."""
+    def give_up(connection: Connection, rebuilt: Iterable[View]) -> None:
+        """Take the new tables away."""
         views.keep_to_own_schema(connection)
-        for name in (*(view.name + _NEW for view in rebuilt), *(view.name for view in begun.lost)):
-            views.drop_functions(connection, name)
-            views.run(connection, views.DROP_TABLE, sql.Identifier(name))
+        for view in rebuilt:
+            views.drop_functions(connection, view.name + _NEW)
+            views.run(connection, views.DROP_TABLE, sql.Identifier(view.name + _NEW))
+
+
+def _seize(connection: Connection, rebuilt: Iterable[View]) -> None:
+    """Let nobody else use the live tables until the end of the transaction.
+
+    Raises:
+        LockNotAvailable: somebody does.
+    """
+    views.keep_to_own_schema(connection)
+    there = views.tables(connection)
+    (otherwise, _) = connection.execute(_NOT_LONG).fetchall()[0]
+    for view in rebuilt:
+        if view.name in there:
+            views.run(connection, _SEIZE, sql.Identifier(view.name))
+    connection.execute(_AS_LONG_AS, (otherwise,))
 
 
 class PostgresRebuilding(Rebuilding):

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from ...engine.errors import (
-    EventMissing,
     StoreReadOnly,
     StoreUnavailable,
     WrongProcess,
@@ -123,19 +122,21 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
         )
 
     def _prepared(self) -> bool:
-        """Migrate, and create the views whose definition is new or table lost; tell whether they must be rebuilt.
+        """Migrate, and where the log is empty create the views; tell whether they must be rebuilt.
+
+        Tables of another version stay as they are until then, for those that have the store open.
 
         Raises:
-            EventMissing: views would have to be rebuilt from a log that is not complete; nothing was changed.
+            StoreUnavailable: a table is none of ours, or something of somebody else's hangs on it.
         """
         with self._checked_writer().transaction(locked=False) as connection, self._translated():
             schema.migrate(connection)
             lock(connection)
             changed = tables.stale(connection, self._views)
-            missing = log.first_missing(connection) if changed else None
-            if missing is not None:  # the tables may be all that is left of what it said
-                raise EventMissing(missing)
-            tables.recreate(connection, changed, empty_log=log.head(connection) == 0)
+            tables.keep_to_own_schema(connection)
+            tables.check_replaceable(connection, changed)
+            if log.head(connection) == 0 and log.first_missing(connection) is None:
+                tables.recreate(connection, changed)
             return self._are_stale(connection)
 
     # ---- writing
@@ -213,6 +214,7 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
 
     def row(self, view: View, key: tuple[Value, ...]) -> Row | None:
         """Return one row of a view."""
+        self._check_fresh(view)
         with self._reading() as connection:
             values = connection.execute(rows.one_row(view, view.name), key).fetchone()
         return None if values is None else dict(zip(view.names(), values, strict=True))
@@ -232,6 +234,7 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
         select = rows.selection(view, nones, order, after=after is not None)
         bound = tuple(value for value in (*equal.values(), after) if value is not None)
         self._check_open()
+        self._check_fresh(view)
         return self._rows(view.names(), select, bound, limit)
 
     def _rows(

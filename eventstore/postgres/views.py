@@ -102,12 +102,18 @@ def keep_to_own_schema(connection: Connection) -> None:
 
 
 def check_replaceable(connection: Connection, declared: Iterable[View]) -> None:
-    """Check that nothing of somebody else's hangs on the tables of these views, as an SQL view does that reads one.
+    """Check that the tables of these views are ours, and nothing hangs on them, as an SQL view does that reads one.
 
     Raises:
-        StoreUnavailable: something does; it would be lost with the table.
+        StoreUnavailable: one is not, or something does, and would be lost with it.
     """
+    kept, there = _kept(connection), tables(connection)
     for view in declared:
+        if view.name in there and view.name not in kept:
+            raise StoreUnavailable(
+                f"the schema holds a table {view.name} of something else; give refold a schema of its own:"
+                " …?options=-csearch_path%3Drefold"
+            )
         hanging = [what for (what,) in connection.execute(_HANGS_ON, (view.name,)).fetchall()]
         if hanging:
             raise StoreUnavailable(
@@ -116,28 +122,16 @@ def check_replaceable(connection: Connection, declared: Iterable[View]) -> None:
             )
 
 
-def recreate(connection: Connection, changed: Sequence[View], *, empty_log: bool) -> None:
-    """Create the tables of views empty; they stay stale until they are rebuilt, unless the log is empty too.
-
-    Raises:
-        StoreUnavailable: the schema holds a table of that name that is none of ours, or something hangs on one.
-    """
-    keep_to_own_schema(connection)
-    kept, there = _kept(connection), tables(connection)
-    check_replaceable(connection, changed)
+def recreate(connection: Connection, changed: Iterable[View]) -> None:
+    """Create the tables of views empty, as is right where the log is empty, too."""
     for view in changed:
-        if view.name in there and view.name not in kept:
-            raise StoreUnavailable(
-                f"the schema holds a table {view.name} of something else; give refold a schema of its own:"
-                " …?options=-csearch_path%3Drefold"
-            )
         granted = grants.of_table(connection, view.name)
         run(connection, DROP_TABLE, sql.Identifier(view.name))
         create(connection, view)
         create_indexes(connection, view)
         create_functions(connection, view)
         grants.give(connection, view, granted)
-        connection.execute(RECORD, (view.name, definition(view) if empty_log else ""))
+        connection.execute(RECORD, (view.name, definition(view)))
 
 
 def run(connection: Connection, shape: sql.SQL, *parts: sql.Composable) -> None:
@@ -234,6 +228,7 @@ def _cell(place: int, column: Column) -> sql.Composed:
 _APPLY: Final = "SELECT apply_changes(%s::jsonb)"
 _AT_ONCE: Final = 1_000
 """Changes sent in one call."""
+_ALL_ROWS: Final = sql.SQL("SELECT {} FROM {}")
 _ONLY_MINE: Final = sql.SQL("SELECT {0} FROM {1} EXCEPT SELECT {0} FROM {2} ORDER BY {3}")
 
 
@@ -245,9 +240,18 @@ def apply(connection: Connection, changes: Sequence[Change], suffix: str) -> Non
 
 
 def differences(connection: Connection, view: View, suffix: str) -> Iterator[Difference]:
-    """Yield every key whose row is not the same in the live table and in the one whose name ends so."""
+    """Yield every key whose row is not the same in the live table and in the one whose name ends so.
+
+    A live table that is stale counts as empty.
+    """
     names = view.names()
     live, new = view.name, view.name + suffix
+    if stale(connection, (view,)):
+        every = _ALL_ROWS.format(listed(names), sql.Identifier(new))
+        for values in connection.execute(every):
+            row = dict(zip(names, values, strict=True))
+            yield Difference(view.name, tuple(row[name] for name in view.key), None, row)
+        return
     for mine, other in ((live, new), (new, live)):
         only_mine = _ONLY_MINE.format(
             listed(names), sql.Identifier(mine), sql.Identifier(other), listed(view.key)

@@ -18,7 +18,7 @@ from sqlite_utils.db import Database
 
 from ...engine.errors import InvalidInput
 from .. import outlining
-from ..rebuilding import NUMBER, Begun, Rebuilding
+from ..rebuilding import NUMBER, Rebuilding
 from . import outlines, views
 from .writer import BESIDE
 
@@ -38,7 +38,6 @@ _Made = TypeVar("_Made")
 
 _NEW: Final = "__new"
 _LAST: Final = "SELECT definition FROM views WHERE name = ?"
-_RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
 _ATTACH: Final = f"ATTACH ':memory:' AS {BESIDE}"
 _DETACH: Final = f"DETACH {BESIDE}"
 _MALFORMED: Final = "malformed JSON"
@@ -67,21 +66,18 @@ class _Tables:
         """Raise `InvalidSetting` for views that cannot be tables."""
         views.check(declared)
 
+    stale = staticmethod(views.stale)
+
     @staticmethod
-    def begin(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> Begun:
-        """Make empty tables; where a live one is lost that one as well, so that both can be read."""
+    def begin(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> int:
+        """Make empty tables, and return the number of the rebuild."""
         db = Database(connection, execute_plugins=False)
-        there = views.tables(connection)
-        lost = tuple(view for view in rebuilt if view.name not in there)
-        for view in lost:
-            views.create(db, view)
-            connection.execute(_RECORD, (view.name, ""))
         for view in rebuilt:
             db.table(view.name + _NEW).drop(ignore=True)
             views.create(db, view, _NEW)
         number = _Tables.number(connection) + 1
-        connection.execute(_RECORD, (NUMBER, str(number)))
-        return Begun(number, lost)
+        connection.execute(views.RECORD, (NUMBER, str(number)))
+        return number
 
     @staticmethod
     def number(connection: sqlite3.Connection) -> int:
@@ -92,7 +88,7 @@ class _Tables:
     @staticmethod
     def fill(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
         """Apply changes to the new tables."""
-        views.apply(connection, changes, _NEW)
+        views.fill(connection, changes, _NEW)
 
     @staticmethod
     def index(connection: sqlite3.Connection, view: View, number: int) -> None:
@@ -105,7 +101,12 @@ class _Tables:
         return views.differences(connection, view, _NEW)
 
     @staticmethod
-    def swap(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> None:
+    def can_swap(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> bool:  # noqa: ARG004 - readers keep what they read
+        """Tell that nobody is in the way."""
+        return True
+
+    @staticmethod
+    def swap(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> bool:
         """Put the new tables in the place of the live ones."""
         db = Database(connection, execute_plugins=False)
         try:
@@ -114,17 +115,18 @@ class _Tables:
             for view in rebuilt:
                 db.table(view.name).drop(ignore=True)
                 db.rename_table(view.name + _NEW, view.name)
-                connection.execute(_RECORD, (view.name, views.definition(view)))
+                connection.execute(views.RECORD, (view.name, views.definition(view)))
+            return True
         finally:
             connection.execute(_OVERWRITE)
             connection.execute(_RENAME_CHECKED)
 
     @staticmethod
-    def give_up(connection: sqlite3.Connection, rebuilt: Iterable[View], begun: Begun) -> None:
-        """Take the new tables away, and those that stand in the place of lost ones."""
+    def give_up(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> None:
+        """Take the new tables away."""
         db = Database(connection, execute_plugins=False)
-        for name in (*(view.name + _NEW for view in rebuilt), *(view.name for view in begun.lost)):
-            db.table(name).drop(ignore=True)
+        for view in rebuilt:
+            db.table(view.name + _NEW).drop(ignore=True)
 
 
 # ---- outlines

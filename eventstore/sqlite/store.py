@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from ...engine.errors import (
-    EventMissing,
     StoreReadOnly,
     StoreUnavailable,
 )
@@ -113,18 +112,14 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
             )
 
     def _prepared(self) -> bool:
-        """Migrate, and create the views whose definition is new or table lost; tell whether they must be rebuilt.
+        """Migrate, and where the log is empty create the views; tell whether they must be rebuilt.
 
-        Raises:
-            EventMissing: views would have to be rebuilt from a log that is not complete; nothing was changed.
+        Tables of another version stay as they are until then, for those that have the store open.
         """
         with self._writing() as connection, self._translated():
             schema.migrate(connection)
-            changed = tables.stale(connection, self._views)
-            missing = log.first_missing(connection) if changed else None
-            if missing is not None:  # the tables may be all that is left of what it said
-                raise EventMissing(missing)
-            tables.recreate(connection, changed, empty_log=log.head(connection) == 0)
+            if log.head(connection) == 0 and log.first_missing(connection) is None:
+                tables.recreate(connection, tables.stale(connection, self._views))
             return self._are_stale(connection)
 
     # ---- writing
@@ -204,6 +199,7 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
 
     def row(self, view: View, key: tuple[Value, ...]) -> Row | None:
         """Return one row of a view."""
+        self._check_fresh(view)
         with self._reading() as connection:
             values = connection.execute(tables.statements(view, view.name).row, key).fetchone()
         return None if values is None else dict(zip(view.names(), values, strict=True))
@@ -222,6 +218,7 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
         sql = tables.selection(view, tuple(equal), order, after=after is not None, limited=limit is not None)
         arguments = (*equal.values(), *(value for value in (after, limit) if value is not None))
         self._readers.check_open()
+        self._check_fresh(view)
         return self._rows(view.names(), sql, arguments)
 
     def _rows(self, names: tuple[str, ...], sql: str, arguments: tuple[Value, ...]) -> Iterator[Row]:

@@ -98,7 +98,8 @@ class SqliteSubscribing(Checkpoints[sqlite3.Connection]):
                 if not letter.attempts and connection.execute(_IS_BEHIND, behind).fetchone() is None:
                     raise nothing_ahead(name, actual, letter)
                 connection.execute(_SET_ASIDE, (name, *event, *letter[1:]))
-            tables.apply(connection, told)
+            if told:
+                tables.apply(connection, told)
             connection.execute(_MOVE, (name, position))
 
     def _checkpoint(self, connection: sqlite3.Connection, name: str) -> int | None:

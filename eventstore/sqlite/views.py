@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlite_utils.db import Database
 
-from ...engine.errors import InvalidInput, InvalidSetting
+from ...engine.errors import InvalidInput, InvalidSetting, ViewStale
 from ...engine.ports import Delete, Difference
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _TAKEN: Final = frozenset({"bodies", "dead_letters", "events", "keys", "leases", "subscriptions", "views"})
 _KEPT: Final = "SELECT name, definition FROM views"
 _TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
-_RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
+RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
 
 
 # ---- statements
@@ -36,8 +36,9 @@ _SUM: Final = (
 
 
 class Statements(NamedTuple):
-    """One view's statements; every value is bound."""
+    """One view's statements, in which every value is bound, and the definition that the table must have."""
 
+    definition: str
     upsert: str
     delete: str
     row: str
@@ -64,6 +65,7 @@ def statements(view: View, table: str) -> Statements:
     found = " AND ".join(f'"{name}" = ?' for name in view.key)
     before, after = upsert(view, table)
     return Statements(
+        definition=definition(view),
         upsert=f"{before} VALUES ({', '.join('?' * len(view.columns))}) {after}",
         delete=f'DELETE FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
         row=f'SELECT {_listed(view.names())} FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
@@ -158,14 +160,14 @@ def tables(connection: sqlite3.Connection) -> set[str]:
     return {name for (name,) in connection.execute(_TABLES)}
 
 
-def recreate(connection: sqlite3.Connection, changed: Iterable[View], *, empty_log: bool) -> None:
-    """Create the tables of views empty; they stay stale until they are rebuilt, unless the log is empty too."""
+def recreate(connection: sqlite3.Connection, changed: Iterable[View]) -> None:
+    """Create the tables of views empty, as is right where the log is empty, too."""
     db = Database(connection, execute_plugins=False)
     for view in changed:
         _table(db, view.name).drop(ignore=True)
         create(db, view)
         create_indexes(db, view)
-        connection.execute(_RECORD, (view.name, definition(view) if empty_log else ""))
+        connection.execute(RECORD, (view.name, definition(view)))
 
 
 def create(db: Database, view: View, suffix: str = "") -> None:
@@ -188,8 +190,21 @@ def _table(db: Database, name: str) -> Table:
 # ---- changes
 
 
-def apply(connection: sqlite3.Connection, changes: Iterable[Change], suffix: str = "") -> None:
-    """Apply view changes inside the open transaction."""
+def apply(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    """Apply changes to the live tables inside the open transaction.
+
+    Raises:
+        ViewStale: a table is of another version, whose columns would not be filled.
+    """
+    kept = dict(connection.execute(_KEPT))
+    for change in changes:
+        if kept.get(change.view.name) != statements(change.view, change.view.name).definition:
+            raise ViewStale(change.view.name)
+    fill(connection, changes, "")
+
+
+def fill(connection: sqlite3.Connection, changes: Iterable[Change], suffix: str) -> None:
+    """Apply changes to the tables whose names end so, inside the open transaction."""
     for change in changes:
         view = change.view
         table = view.name + suffix
@@ -207,9 +222,18 @@ def _updated(connection: sqlite3.Connection, change: Upsert, table: str) -> bool
 
 
 def differences(connection: sqlite3.Connection, view: View, suffix: str) -> Iterator[Difference]:
-    """Yield every key whose row is not the same in the live table and in the one whose name ends so."""
+    """Yield every key whose row is not the same in the live table and in the one whose name ends so.
+
+    A live table that is stale counts as empty.
+    """
     names = view.names()
     listed, live, new = _listed(names), view.name, view.name + suffix
+    if stale(connection, (view,)):
+        every = f'SELECT {listed} FROM "{new}"'  # noqa: S608 - names come from code
+        for values in connection.execute(every):
+            row = dict(zip(names, values, strict=True))
+            yield Difference(view.name, tuple(row[name] for name in view.key), None, row)
+        return
     for mine, other in ((live, new), (new, live)):
         only_mine = f'SELECT {listed} FROM "{mine}" EXCEPT SELECT {listed} FROM "{other}"'  # noqa: S608 - names come from code
         for values in connection.execute(only_mine):

@@ -106,6 +106,7 @@ MADE = {
     "StoreReadOnly": ("refunds-{}.db",),
     "StoreUnavailable": ("it holds {}",),
     "RebuildOvertaken": (),
+    "ViewStale": ("refunds",),
     "StoreClosed": (),
     "UnsafeDurability": ("synchronous={}",),
     "SchemaTooNew": (9, 1),

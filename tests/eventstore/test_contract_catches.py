@@ -29,7 +29,8 @@ RED = (AssertionError, RefoldError, KeyError, RuntimeError, ValueError)
 def contract_over(store_class):
     class Planted(EventStoreContract):
         def make_store(self, tmp_path, views):
-            return store_class()
+            on_disk = getattr(store_class, "at", None)
+            return store_class() if on_disk is None else on_disk(tmp_path, views)
 
     return Planted()
 

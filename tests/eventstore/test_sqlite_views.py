@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from refold.engine.errors import InvalidInput, InvalidSetting, StoreUnavailable
+from refold.engine.errors import InvalidInput, InvalidSetting, StoreUnavailable, ViewStale
 from refold.engine.ports import Column, Given, Upsert, View
 from refold.eventstore.sqlite import views as tables
 
@@ -42,7 +42,6 @@ def test_a_view_made_with_another_definition_is_stale_until_it_is_rebuilt(open_s
     for _ in range(2):
         store = open_store(views=[WITH_MORE])
         assert store.views_stale is True
-        assert list(store.rows(WITH_MORE)) == []
     (found,) = store.rebuild(Given([WITH_MORE], [Upsert(WITH_MORE, ("t", 1, "x"))]))
     assert found.live is None
     assert store.views_stale is False
@@ -88,7 +87,7 @@ def drop(raw, name):
         connection.execute(f"DROP TABLE {name}")
 
 
-def test_a_view_whose_table_is_lost_is_made_again_empty_and_stale(open_store, append, raw):
+def test_a_view_whose_table_is_lost_is_stale_until_it_is_made_again(open_store, append, raw):
     others = View("others", (Column("id", str),), ("id",))
     changes = [Upsert(WITH_MORE, ("t", 1, "x")), Upsert(others, ("o",))]
     with closing(open_store(views=[WITH_MORE, others])) as store:
@@ -97,7 +96,8 @@ def test_a_view_whose_table_is_lost_is_made_again_empty_and_stale(open_store, ap
     for _ in range(2):  # also where nobody rebuilt it the first time
         store = open_store(views=[WITH_MORE, others])
         assert store.views_stale is True
-        assert list(store.rows(WITH_MORE)) == []
+        with pytest.raises(ViewStale, match="totals is lost"):
+            store.rows(WITH_MORE)
         assert list(store.rows(others)) == [{"id": "o"}]
     (found,) = store.rebuild(Given([WITH_MORE, others], changes))
     assert (found.view, found.key, found.live) == ("totals", ("t",), None)
@@ -122,7 +122,8 @@ def test_a_table_that_is_lost_while_the_store_is_open_can_be_rebuilt(open_store,
         list(store.rows(WITH_MORE))
 
     def changes():
-        assert list(store.rows(WITH_MORE)) == []
+        with pytest.raises(ViewStale):
+            store.rows(WITH_MORE)
         yield Upsert(WITH_MORE, ("t", 1, "x"))
 
     (found,) = store.rebuild(Given([WITH_MORE], changes()))
@@ -137,8 +138,8 @@ def test_a_rebuild_that_fails_leaves_no_empty_table_in_the_place_of_a_lost_one(o
     drop(raw, "totals")
     with pytest.raises(ZeroDivisionError):
         store.rebuild(Given([TOTALS], (1 // 0 for _ in "x")))
-    with pytest.raises(StoreUnavailable, match="no such table: totals"):
-        list(store.rows(TOTALS))
+    with pytest.raises(ViewStale):
+        store.rows(TOTALS)
     assert open_store(views=[TOTALS]).views_stale is True
 
 

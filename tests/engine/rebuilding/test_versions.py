@@ -1,0 +1,154 @@
+"""Views of another version: who opens the store makes them anew, and who has it open reads the old ones until then."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from structlog.testing import capture_logs
+
+from refold.engine.audit import projecting
+from refold.engine.audit.projecting import Folding
+from refold.engine.errors import RebuildOvertaken, StoreUnavailable
+from refold.engine.service.views import REFUNDS
+
+OLDER = "UPDATE views SET definition = 'of an older version' WHERE name = 'refunds'"
+
+
+@pytest.fixture
+def stale(engine, ask, wire, place, plain, dump):
+    """A store with refunds, whose views are of an older version; give the rows they are to have."""
+    plain(engine, *"abcdef")
+    rows = dump(engine)
+    engine.close()
+    place.run(OLDER)
+    return rows
+
+
+def test_all_that_open_a_stale_store_at_once_find_its_views_made_anew(stale, place, open_at, dump):
+    """The last one to begin makes them, and the others wait for it."""
+    for _ in range(3):
+        place.run(OLDER)
+        gate = threading.Barrier(4)
+
+        def opened(gate=gate):
+            gate.wait()
+            return dump(open_at(place.url, timeout_s=60))
+
+        with ThreadPoolExecutor(4) as pool:
+            assert [each.result() for each in [pool.submit(opened) for _ in range(4)]] == [stale] * 4
+
+
+def test_who_has_the_store_open_reads_the_older_tables_until_the_newer_ones_are_whole(
+    engine, place, open_at, ask, wire, plain, dump, monkeypatch
+):
+    plain(engine, *"abc")
+    rows, told, seen = dump(engine), Folding.whole, []
+    place.run(OLDER)
+
+    def whole(self, upto, left):
+        seen.append(dump(engine))
+        seen.append({"refunds": [dict(engine.store.row(REFUNDS, ("a-done",)))]})
+        return told(self, upto, left)
+
+    monkeypatch.setattr(Folding, "whole", whole)
+    newer = open_at(place.url)
+    assert seen == [rows, {"refunds": [row for row in rows["refunds"] if row["refund_id"] == "a-done"]}]
+    assert dump(newer) == rows
+    assert newer.store.views_stale is False
+
+
+def test_a_table_that_was_lost_is_missed_until_it_is_whole_again(
+    engine, place, open_at, plain, dump, monkeypatch
+):
+    """It is never there with a part of its rows."""
+    plain(engine, *"abc")
+    rows, told, seen = dump(engine), Folding.whole, []
+    place.run("DROP TABLE refunds")
+
+    def whole(self, upto, left):
+        with pytest.raises(StoreUnavailable):
+            engine.store.row(REFUNDS, ("a-done",))
+        seen.append("lost")
+        return told(self, upto, left)
+
+    monkeypatch.setattr(Folding, "whole", whole)
+    assert dump(open_at(place.url)) == rows
+    assert seen == ["lost"]
+    assert dump(engine) == rows
+
+
+def test_a_stream_that_cannot_be_read_keeps_its_rows_in_the_tables_that_did_not_change(
+    engine, place, open_at, plain, wire, dump
+):
+    """And an orphan waits on where nobody can tell whether it was adopted."""
+    plain(engine, *"ab")
+    engine.record("evonet", "poll", wire.says("evonet", "orphan", "success", payment="p-a-done"))
+    rows = dump(engine)
+    engine.close()
+    place.run("UPDATE events SET type = 'evidence.odd' WHERE stream = 'refund-a-done' AND version = 3")
+    for changed in ("inbox", "refunds"):
+        place.run(OLDER.replace("refunds", changed))
+        now = dump(open_at(place.url))
+        assert [row["key"] for row in now["inbox"]] == [row["key"] for row in rows["inbox"]]
+        kept = [row for row in rows["refunds"] if changed == "inbox" or row["refund_id"] != "a-done"]
+        assert now["refunds"] == kept
+
+
+def test_who_is_overtaken_while_it_opens_a_store_waits_for_the_other(
+    stale, place, open_at, monkeypatch, dump
+):
+    plainly, others = projecting.rebuild, []
+
+    def overtaken(store):
+        monkeypatch.setattr(projecting, "rebuild", plainly)
+        others.append(pool.submit(open_at, place.url))
+        raise RebuildOvertaken
+
+    monkeypatch.setattr(projecting, "rebuild", overtaken)
+    with ThreadPoolExecutor(1) as pool:
+        assert dump(open_at(place.url)) == stale
+        (other,) = others
+        assert dump(other.result()) == stale
+
+
+def test_who_waits_for_another_does_not_wait_for_ever(stale, place, open_at, monkeypatch):
+    def overtaken(store):
+        raise RebuildOvertaken
+
+    monkeypatch.setattr(projecting, "rebuild", overtaken)
+    monkeypatch.setattr(projecting, "_LOOKS", 3)
+    with pytest.raises(RebuildOvertaken):
+        open_at(place.url)
+
+
+def test_a_rebuild_in_a_batch_that_is_undone_leaves_the_store_as_stale_as_it_was(
+    engine, ask, wire, place, open_at, plain
+):
+    plain(engine, "a")
+    place.run(OLDER)
+    engine.store._stale = True
+
+    def undone():
+        with engine.store.batch():
+            engine.rebuild()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        undone()
+    assert engine.store.views_stale is True
+    engine.rebuild()
+    assert engine.store.views_stale is False
+
+
+def test_views_of_another_version_are_rebuilt_when_an_engine_opens_the_store(
+    open_at, place, ask, wire, plain, dump
+):
+    with closing(open_at(place.url)) as engine:
+        plain(engine, "a")
+        made = dump(engine)
+    place.run("UPDATE views SET definition = 'older' WHERE name = 'refunds'", "DELETE FROM refunds")
+    with capture_logs() as logs:
+        engine = open_at(place.url)
+    assert [line["event"] for line in logs] == ["views.rebuilt"]
+    assert dump(engine) == made

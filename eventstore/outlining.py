@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..engine.ports import Value
     from ..engine.ports.projecting import Cell, Outline, RowOutline
 
+SHAPE: Final = "____-__-__T__:__:__.______Z"
+"""How the log spells a time (`refold.engine.domain.wire.time_text`), for LIKE."""
 UNKNOWN: Final = 99
 """The rank of what an outline does not know."""
 _STANDING: Final = {
@@ -126,7 +128,15 @@ class Outlining(ABC):
 
     def _plain(self) -> Sql:
         """Return the condition that the outline says all of a stream: it knows it, and no row lacks a field."""
-        return every([Sql("known"), *chain.from_iterable(map(self._complete, self._outline.rows))])
+        cells = {cell for row in self._outline.rows for cell, _ in asked(row)}
+        times = [_STANDING[each] for each in (Standing.OPENED_AT, Standing.LATEST_AT) if each in cells]
+        return every(
+            [
+                Sql("known"),
+                *map(self._is_time, times),
+                *chain.from_iterable(map(self._complete, self._outline.rows)),
+            ]
+        )
 
     def _complete(self, row: RowOutline) -> list[Sql]:
         """Return the condition that a stream has what the row must have, where it has the row."""
@@ -161,6 +171,10 @@ class Outlining(ABC):
             )
             return Sql(f"CASE rank {cases.text} END", cases.bound)
         return self._value(cell, kind)
+
+    @abstractmethod
+    def _is_time(self, column: str) -> Sql:
+        """Return the condition that a text of the `SHAPE` of a time is one there is."""
 
     @abstractmethod
     def _needed(self, field: Entered | Learned, kind: Kind) -> list[Sql]:

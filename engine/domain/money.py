@@ -18,6 +18,12 @@ _NO_CURRENCY: Final = "the currency is not an ISO 4217 code in capitals"
 
 
 @cache
+def currencies() -> tuple[str, ...]:
+    """Return every ISO 4217 code that `Money` takes."""
+    return tuple(each.code for each in Currency if each.exponent is not None)
+
+
+@cache
 def _exponent(currency: str) -> int:
     try:
         digits = Currency(currency).exponent

@@ -23,16 +23,20 @@ class Standing(Enum):
     EVENTS = "events"
     """how many it has"""
     OPENED_AT = "opened_at"
-    """the time of its first event"""
+    """the time of its first event; where that is not spelt as the log spells times, the stream is left"""
     LATEST_AT = "latest_at"
-    """the latest time among its events"""
+    """the latest time among its events, likewise"""
 
 
 class Entered(NamedTuple):
-    """A field of the first event of one of these types; a stream whose event lacks it is left to the projection."""
+    """A field of the first event of one of these types.
+
+    A stream whose event lacks it is left to the projection, as is one where it is none `among` these.
+    """
 
     field: str
     types: tuple[str, ...]
+    among: tuple[str, ...] | None = None
 
 
 class Learned(NamedTuple):

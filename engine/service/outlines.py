@@ -18,6 +18,7 @@ from ..domain.events import (
     RefundReserved,
     SubmissionStarted,
 )
+from ..domain.money import currencies
 from ..domain.signals import State
 from ..domain.wire import UPCASTERS
 from ..ports.projecting import ByRank, Entered, Joined, Learned, Outline, RowOutline, Standing
@@ -48,9 +49,10 @@ _EVIDENCE: Final = (
 )
 _START: Final = '{"v":1,'
 """All these are of their first version; one of a later version is read through an upcaster, or not at all."""
-_REFUND_ID, _GATEWAY, _PAYMENT_ID, _AMOUNT, _CURRENCY = (
-    Entered(field, _OPENING) for field in ("refund_id", "gateway", "payment_id", "amount_minor", "currency")
+_REFUND_ID, _GATEWAY, _PAYMENT_ID, _AMOUNT = (
+    Entered(field, _OPENING) for field in ("refund_id", "gateway", "payment_id", "amount_minor")
 )
+_CURRENCY: Final = Entered("currency", _OPENING, among=currencies())
 _SORT_KEY: Final = Joined(Standing.OPENED_AT, _REFUND_ID)
 
 _REFUND: Final = Outline(
@@ -102,7 +104,7 @@ _PAYMENT: Final = Outline(
             (
                 Entered("gateway", _REGISTERED),
                 Entered("payment_id", _REGISTERED),
-                Entered("currency", _REGISTERED),
+                Entered("currency", _REGISTERED, among=currencies()),
                 Entered("captured_minor", _REGISTERED),
                 0,
                 0,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from psycopg import sql
 
 from ...engine.ports.projecting import Entered, Learned
-from ..outlining import UNKNOWN, Outlining, Sql, every, joined, listed, numbers, without_rows
+from ..outlining import SHAPE, UNKNOWN, Outlining, Sql, every, joined, listed, numbers, without_rows
 from .rows import listed as named
 from .views import upsert
 
@@ -53,6 +53,12 @@ _READ: Final = {
     str: "CASE WHEN starts_with({0}, '\"') THEN {0}::json #>> '{{}}' END",
 }
 """A field as its column takes it, out of the JSON that stands in its place; nothing for one of another kind."""
+# A cast would refuse a day that no month has, and with it the part. The 29th of February is left to the fold.
+_IS_TIME: Final = (
+    "({0} >= '0001' AND {0} ~ '^[0-9]{{4}}-"
+    "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
+    "T([01][0-9]|2[0-3])(:[0-5][0-9]){{2}}[.][0-9]{{6}}Z$')"
+)
 _OPENING: Final = "opening"
 _ESCAPE: Final = r"%\\u%"
 
@@ -123,10 +129,14 @@ class _PostgresOutlining(Outlining):
     def _needed(self, field: Entered | Learned, kind: Kind) -> list[Sql]:
         column = self._field(field, kind)
         if isinstance(field, Entered):
-            return [Sql(f"{column} IS NOT NULL")]
+            known = Sql(f"{column} = ANY(%s::text[])", (_array(field.among),)) if field.among else None
+            return [known or Sql(f"{column} IS NOT NULL")]
         # An event that names the field and says nothing there, or what is no text, is one for the fold.
         said = f"nullif({column}, '')" if kind is str else column
         return [Sql(f"({self._event(field)} IS NULL OR {said} IS NOT NULL)")]
+
+    def _is_time(self, column: str) -> Sql:
+        return Sql(_IS_TIME.format(column))
 
     def _field(self, field: Entered | Learned, kind: Kind) -> str:
         return self._fields.setdefault((field, kind), f"field_{len(self._fields)}")
@@ -195,8 +205,8 @@ class _PostgresOutlining(Outlining):
                 Sql('min(time) FILTER (WHERE version = 1) AS opened_at, max(time COLLATE "C") AS latest_at'),
                 # In an escape by number may stand what no text here can hold, or the name of a field.
                 Sql(
-                    "bool_and(starts_with(data, %s) AND data NOT LIKE %s) AS legible",
-                    (outline.start, _ESCAPE),
+                    "bool_and(starts_with(data, %s) AND data NOT LIKE %s AND time LIKE %s) AS legible",
+                    (outline.start, _ESCAPE, SHAPE),
                 ),
                 self._refused(),
                 Sql(f"min(data) FILTER (WHERE version = 1) AS {_OPENING}"),
@@ -228,6 +238,10 @@ class _PostgresOutlining(Outlining):
         else:
             found = _one_of(which)
         return Sql(f"min(version) FILTER (WHERE {found.text}) AS {name}", found.bound)
+
+
+def _array(values: tuple[str, ...]) -> str:
+    return "{" + ",".join(values) + "}"
 
 
 def _one_of(types: tuple[str, ...]) -> Sql:

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...engine.ports.projecting import Entered
-from ..outlining import UNKNOWN, Outlining, Sql, every, listed, numbers, without_rows
+from ..outlining import SHAPE, UNKNOWN, Outlining, Sql, every, listed, numbers, without_rows
 from .views import upsert
 from .writer import BESIDE
 
@@ -39,6 +39,13 @@ _PLAIN: Final = {
     str: "{0} >= '' AND NOT ({0} >= '[' AND {0} < '\\') AND NOT ({0} >= '{{' AND {0} < '|')",
 }
 """The condition that a field is one of a column's kind."""
+
+
+# SQLite reads the 31st of each month, and 24:00; once it reckons with them they are spelt otherwise.
+_IS_TIME: Final = (
+    "({0} >= '0001' AND julianday({0}) IS NOT NULL"
+    " AND strftime('%Y-%m-%dT%H:%M', substr({0}, 1, 16), '+0 days') = substr({0}, 1, 16))"
+)
 
 
 class Statements(NamedTuple):
@@ -96,7 +103,14 @@ class _SqliteOutlining(Outlining):
     def _needed(self, field: Entered | Learned, kind: Kind) -> list[Sql]:
         column = self._field(field, kind)
         plain = _PLAIN[kind].format(column)
-        return [Sql(plain if isinstance(field, Entered) else f"({column} IS NULL OR {plain})")]
+        if not isinstance(field, Entered):
+            return [Sql(f"({column} IS NULL OR {plain})")]
+        if field.among is not None:
+            return [Sql(f"{column} IN ({_marks(field.among)})", field.among)]
+        return [Sql(plain)]
+
+    def _is_time(self, column: str) -> Sql:
+        return Sql(_IS_TIME.format(column))
 
     def _field(self, field: Entered | Learned, kind: Kind) -> str:  # noqa: ARG002 - a column here takes any kind
         return self._fields.setdefault(field, f"field_{len(self._fields)}")
@@ -129,6 +143,7 @@ class _SqliteOutlining(Outlining):
                     f"max(CASE type {' '.join(['WHEN ? THEN ?'] * len(ranks))} ELSE {UNKNOWN} END) AS rank",
                     tuple(chain.from_iterable(ranks)),
                 ),
+                Sql("min(time LIKE ?) AS spelt", (SHAPE,)),
                 *([Sql("sum(type = ?) AS often", (self._outline.once,))] if self._outline.once else []),
                 *(
                     Sql(f"min(CASE WHEN {_is_one_of(types)} THEN position END) AS {name}_at", types)
@@ -172,11 +187,11 @@ class _SqliteOutlining(Outlining):
         return self._types.setdefault(types, f"first_{len(self._types)}")
 
     def _known(self) -> Sql:
-        conditions = [Sql(f"each.rank < {UNKNOWN} AND each.events = each.last")]
+        conditions = [Sql(f"each.rank < {UNKNOWN} AND each.events = each.last AND each.spelt")]
         if self._outline.opening is not None:
             conditions.append(Sql("opening.version = 1 AND opening.type = ?", (self._outline.opening,)))
         if self._outline.apart is not None:  # its name is enough, and faster to find than its value
-            field, types = self._outline.apart
+            field, types, _ = self._outline.apart
             conditions.append(Sql(f"coalesce(instr({self._event(types)}.data, ?), 0) = 0", (f'"{field}"',)))
         if self._outline.once is not None:
             conditions.append(Sql("each.often < 2"))

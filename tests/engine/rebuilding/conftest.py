@@ -161,10 +161,11 @@ def plain(ask, wire):
 
 @pytest.fixture
 def written():
-    """Return a function that appends streams of (type, data) as they are."""
+    """Return a function that appends streams of (type, data) or (type, data, time) as they are."""
 
     def written(engine, streams):
         for name, events in streams.items():
-            engine.store.append(Write(name, 0, [NewEvent(type_, TIME, data) for type_, data in events]))
+            told = [(*each, TIME)[:3] for each in events]
+            engine.store.append(Write(name, 0, [NewEvent(type_, time, data) for type_, data, time in told]))
 
     return written

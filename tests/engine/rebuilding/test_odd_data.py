@@ -47,6 +47,27 @@ def both_ways(engine, dump):
 ODD_AMOUNTS = ['"5"', "5.0", "5e0", "true", "null", "[5]", '{"a":5}', "9" * 19, "9" * 40, "0", "-5", None]
 ODD_TEXTS = ["5", "true", "null", '["evonet"]', '{"a":"evonet"}', None]
 PLAIN_TEXTS = ['""', '"é💥"', r'"a\"b\\c\/d\n"', '"\\u0065vonet"', '" a "']
+ODD_CURRENCIES = ['"ZZZ"', '"hk"', '"hkd"', '"HKD "', '"XAU"', '"JPY"']
+EARLY = "0001-01-01T00:00:00.000000Z"
+TIME = "2026-11-21T12:00:00.000000Z"
+ODD_TIMES = [
+    "yesterday",
+    "2026-11-21T12:00:00+08:00",
+    "2026-11-21T12:00:00.0+08:00",
+    "2026-11-21T12:00:00Z",
+    "2026-11-21T12:00:00.000000",
+    "20261121T120000.000000Z",
+]
+IMPOSSIBLE_TIMES = [
+    "2026-13-01T12:00:00.000000Z",
+    "2026-02-29T12:00:00.000000Z",
+    "2026-11-31T12:00:00.000000Z",
+    "2026-11-21T24:00:00.000000Z",
+    "2026-11-21T12:00:60.000000Z",
+    "2026-11-21T12:00:00.00000xZ",
+    "2026-11-21t12:00:00.000000z",
+]
+RARE_TIMES = ["2028-02-29T23:59:59.999999Z", "2026-11-21T12:00:00.999999Z", "9999-12-31T23:59:59.999999Z"]
 ODD_EVIDENCE = {
     "number": [said(',"gateway_refund_id":5')],
     "truth": [said(',"gateway_refund_id":true')],
@@ -81,7 +102,20 @@ def odd_streams():
         for field in ("gateway", "payment_id", "currency")
         for n, odd in enumerate([*ODD_TEXTS, *(PLAIN_TEXTS if field != "currency" else ())])
     }
+    opened |= {f"in-{n}": asked(f"in-{n}", currency=odd) for n, odd in enumerate(ODD_CURRENCIES)}
     streams = {f"refund-{name}": [("refund.requested", data)] for name, data in opened.items()}
+    for n, odd in enumerate((*ODD_TIMES, *IMPOSSIBLE_TIMES, *RARE_TIMES)):
+        for name, opened_at, told_at in ((f"opened-{n}", odd, TIME), (f"latest-{n}", EARLY, odd)):
+            told = ("evidence.pending", said(""), told_at)
+            streams[f"refund-{name}"] = [("refund.requested", asked(name), opened_at), told]
+    streams["refund-too-early"] = [("refund.requested", asked("too-early"), "0000-01-01T12:00:00.000000Z")]
+    for n, odd in enumerate(ODD_TIMES):
+        told = ("evidence.pending", said(""))
+        streams[f"refund-between-{n}"] = [
+            ("refund.requested", asked(f"between-{n}")),
+            (*told, odd),
+            (*told, "9999-01-01T00:00:00.000000Z"),
+        ]
     streams["refund-unopened"] = [("refund.submission_started", asked("unopened"))]
     for name, evidence in ODD_EVIDENCE.items():
         told = [("evidence.pending", data) for data in evidence]

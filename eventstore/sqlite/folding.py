@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-_FOLD_AFTER: Final = 4_000
-"""Changed rows, and `_ROWS_A_COMMIT` for each commit, after which the write-ahead log is folded back into the file.
+    from ...engine.ports import Body
 
-They are few, so that the log is soon written over: a file that grows takes longer to reach the disk. They are more than
-an import commits at once, because a page that several commits change is folded once.
+_FOLD_AFTER: Final = 4_000
+"""Changed rows after which the write-ahead log is folded back into the file.
+
+Each commit counts as `_ROWS_A_COMMIT` more, and `_BYTES_A_ROW` of message bodies as one. They are few, so that the log
+is soon written over: a file that grows takes longer to reach the disk. They are more than an import commits at once,
+because a page that several commits change is folded once.
 """
 _ROWS_A_COMMIT: Final = 10
 """A commit writes some pages whatever it changes."""
+_BYTES_A_ROW: Final = 1_024
 FOLD: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 """Copies what no reader is in the way of into the file."""
 _FOLD_AND_EMPTY: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
@@ -31,14 +36,18 @@ class WriteAheadLog:
         """Know nothing of a connection yet; `timeout_s` is how long it waits for readers and other writers."""
         self._path = path
         self._wait = f"PRAGMA busy_timeout = {round(1000 * timeout_s)}"
-        self._folded = 0
-        self._commits = 0
+        self._folded = self._commits = self._bytes = 0
         self._must_empty = False
         self._log = structlog.wrap_logger(logging.getLogger("refold.store"))
 
     def begin(self) -> None:
         """Begin with a new connection, which has changed nothing."""
-        self._folded = self._commits = 0
+        self._folded = self._commits = self._bytes = 0
+
+    def took(self, bodies: Iterable[Body]) -> None:
+        """Count what message bodies take."""
+        for body in bodies:
+            self._bytes += len(body.content)
 
     def must_empty(self) -> None:
         """From the next commit on, let no copy of what was deleted stay behind."""
@@ -47,14 +56,15 @@ class WriteAheadLog:
     def committed(self, connection: sqlite3.Connection) -> None:
         """Fold where enough was changed since the last time, or something is to leave no copy."""
         self._commits += 1
-        changed = connection.total_changes - self._folded + _ROWS_A_COMMIT * self._commits
+        changed = connection.total_changes - self._folded
+        changed += _ROWS_A_COMMIT * self._commits + self._bytes // _BYTES_A_ROW
         if self._must_empty or changed >= _FOLD_AFTER:
             self.fold(connection)
 
     def fold(self, connection: sqlite3.Connection, *, empty: bool = False) -> None:
         """Fold; a failure is logged as `store.degraded`, because the events are safe in the write-ahead log."""
         try:
-            self._folded, self._commits = connection.total_changes, 0
+            self._folded, self._commits, self._bytes = connection.total_changes, 0, 0
             if not (empty or self._must_empty):
                 connection.execute(FOLD).fetchone()
                 return

@@ -102,6 +102,7 @@ class Writer:
             return self._turns.run(request)
         with self._savepoint(outer), translated(self._path, self._timeout_s):
             (outcome,) = appending.append(outer, [request])
+            self._wal.took(request.bodies)
             if not isinstance(outcome, Appended):
                 raise outcome
             return outcome
@@ -122,6 +123,7 @@ class Writer:
         connection = self._begun()
         try:
             outcomes = appending.append(connection, [member.request for member in members])
+            self._wal.took(body for member in members for body in member.request.bodies)
             self._commit(connection)
         except OutcomeUnknown as error:
             for member in members:

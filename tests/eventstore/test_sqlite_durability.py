@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import pytest
 from structlog.testing import capture_logs
@@ -113,6 +113,15 @@ def test_the_write_ahead_log_does_not_grow_without_end(path, store, append, monk
             append(store)
         sizes.append(path.with_name("log.db-wal").stat().st_size)
     assert sizes[-1] < 1.5 * sizes[1]
+
+
+@pytest.mark.parametrize("at_once", [1, 10], ids=["alone", "in batches"])
+def test_large_bodies_do_not_let_the_write_ahead_log_grow(path, store, append, at_once):
+    for number in range(0, 100, at_once):
+        with store.batch() if at_once > 1 else nullcontext():
+            for each in range(number, number + at_once):
+                append(store, bodies=[SECRET._replace(digest=f"{each:064x}", content=bytes(200_000))])
+    assert path.with_name("log.db-wal").stat().st_size < 8_000_000
 
 
 def test_a_checkpoint_and_a_close_fold_everything_back(path, tmp_path, store, append):

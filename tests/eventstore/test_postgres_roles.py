@@ -247,6 +247,13 @@ HANGING = {
         "CREATE POLICY mine ON totals USING (true); ALTER TABLE totals ENABLE ROW LEVEL SECURITY",
         "DROP POLICY mine ON totals; ALTER TABLE totals DISABLE ROW LEVEL SECURITY",
     ),
+    "function counted\\(\\)": (
+        "CREATE FUNCTION counted() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM totals; END",
+        "DROP FUNCTION counted()",
+    ),
+    "table more": ("CREATE TABLE more () INHERITS (totals)", "DROP TABLE more"),
+    "column seen of table copies": ("CREATE TABLE copies (seen totals)", "DROP TABLE copies"),
+    "column seen of table lists": ("CREATE TABLE lists (seen totals[])", "DROP TABLE lists"),
     "the publication told": ("CREATE PUBLICATION told FOR TABLE totals", "DROP PUBLICATION told"),
 }
 

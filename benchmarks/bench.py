@@ -70,6 +70,7 @@ ROWS: Mapping[str, MakeRow] = {
     "append_postgres_at_1e5": growing_postgres.appending,
     "append_postgres_at_1e6": growing_postgres.appending,
     "rebuild_refunds_postgres": rebuilding_postgres.rebuilding,
+    "rebuild_refunds_postgres_at_1e6": rebuilding_postgres.rebuilding,
 }
 
 

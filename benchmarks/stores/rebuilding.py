@@ -29,7 +29,7 @@ def rebuild(refunds: RefundEngine) -> int:
     return refunds.rebuild().events
 
 
-def _beside(refunds: RefundEngine) -> str:
+def beside(refunds: RefundEngine) -> str:
     """Append single events while the views are rebuilt, and say how long these took."""
     began, taken = threading.Event(), []
     rebuilding = threading.Thread(target=lambda: (began.set(), refunds.rebuild()))
@@ -67,7 +67,7 @@ def rebuilding(place: Place) -> list[Row]:
     row.notes.append(_checked(refunds))
     large, many = _rebuilt("rebuild_refunds_at_1e6", place, filled(place, place.sizes.large), None)
     for one, opened in ((row, refunds), (large, many)):
-        one.notes.append(_beside(opened))
+        one.notes.append(beside(opened))
     for one in (row, large):
         one.targets.append(Target(text=">= 1,000,000", reached=median(one.ours), at_least=1e6))
     return [row, large]

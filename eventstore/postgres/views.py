@@ -37,13 +37,12 @@ FROM replaced, pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid JOIN pg_class
 WHERE classid = 'pg_rewrite'::regclass AND refobjid = id AND reader.oid <> id
 UNION SELECT 'the foreign key ' || conname || ' of ' || conrelid::regclass FROM replaced, pg_constraint
 WHERE contype = 'f' AND confrelid = id
-UNION SELECT pg_describe_object(classid, objid, objsubid) FROM replaced, pg_depend
-WHERE deptype = 'n' AND classid NOT IN ('pg_rewrite'::regclass, 'pg_constraint'::regclass) AND (
-    refclassid = 'pg_class'::regclass AND refobjid = id
-    OR refclassid = 'pg_type'::regclass AND refobjid IN (
-        SELECT unnest(ARRAY[oid, typarray]) FROM pg_type WHERE typrelid = id
-    )
-)
+UNION SELECT pg_describe_object(classid, objid, objsubid) FROM (
+    SELECT 'pg_class'::regclass AS refclassid, id AS refobjid FROM replaced
+    UNION ALL SELECT 'pg_type'::regclass, unnest(ARRAY[pg_type.oid, typarray])
+    FROM replaced JOIN pg_class ON pg_class.oid = id JOIN pg_type ON pg_type.oid = reltype
+) AS parts JOIN pg_depend USING (refclassid, refobjid)
+WHERE deptype = 'n' AND classid NOT IN ('pg_rewrite'::regclass, 'pg_constraint'::regclass)
 UNION SELECT 'the row level security' FROM replaced, pg_class WHERE oid = id AND relrowsecurity
 UNION SELECT 'the policy ' || polname FROM replaced, pg_policy WHERE polrelid = id
 UNION SELECT 'the publication ' || pubname FROM replaced, pg_publication_rel

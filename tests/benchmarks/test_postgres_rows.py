@@ -58,7 +58,11 @@ BOTH, ALL = {"ours", "limit"}, {"ours", "peer", "limit"}
         ("reading", "read_all", {"read_all_postgres": ALL, "read_all_postgres_at_1e6": BOTH}),
         ("subscribing", "subscription", {"subscription_postgres": ALL}),
         ("growing", "appending", {"append_postgres_at_1e5": BOTH, "append_postgres_at_1e6": BOTH}),
-        ("rebuilding", "rebuilding", {"rebuild_refunds_postgres": ALL}),
+        (
+            "rebuilding",
+            "rebuilding",
+            {"rebuild_refunds_postgres": ALL, "rebuild_refunds_postgres_at_1e6": BOTH},
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

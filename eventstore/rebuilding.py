@@ -77,13 +77,13 @@ class Rebuilding(ABC):
 
     _new: NewTables
     _stale: bool
+    """Whether they were stale when that was last looked at; another process may have changed them since."""
 
     @property
     def views_stale(self) -> bool:
-        """Whether the views must be rebuilt before use; once they need not, nobody is asked again."""
-        if self._stale:
-            with self._reading() as connection, self._translated():
-                self._stale = self._are_stale(connection)
+        """Whether the views must be rebuilt before use, as the store has them now."""
+        with self._reading() as connection, self._translated():
+            self._stale = self._are_stale(connection)
         return self._stale
 
     def _check_fresh(self, view: View) -> None:

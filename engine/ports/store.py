@@ -151,7 +151,10 @@ class EventStore(Subscribable, Protocol):
 
     @property
     def views_stale(self) -> bool:
-        """Whether the views must be rebuilt before use: the file was written with other view definitions."""
+        """Whether the views must be rebuilt before use: one is lost, or another version has made it its own way.
+
+        What is read from such a view, or would change it, raises `ViewStale`. It may become so while the store is open.
+        """
         ...
 
     def append(

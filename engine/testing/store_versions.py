@@ -116,6 +116,8 @@ class VersionsOfViews(StoreScenery):
         """It would leave columns out that it does not know: what it appends is refused, unless it changes no view."""
         with closing(self.newer()) as newer:
             newer.rebuild(Given((NEWER,), [Upsert(NEWER, ("a", None, 5, None, "new"))]))
+            assert self.store.views_stale is True
+            raised(ViewStale, self.store.row, TOTALS, ("a",))
             write = Write("refund-a", None, [event()])
             assert raised(ViewStale, self.store.append, write, changes=[total("a", 1)]).view == "totals"
             assert self.store.append(write).last == 2

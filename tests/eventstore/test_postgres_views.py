@@ -160,3 +160,18 @@ def test_every_error_of_the_store_is_one_of_refold(open_postgres):
     assert store.append(write("refund-a", 0)) == Appended(1, 1)
     with pytest.raises(VersionConflict):
         store.append(write("refund-a", 0))
+
+
+@pytest.mark.parametrize("lost", ["position = 2", "true"], ids=["the last event", "all events"])
+def test_views_of_an_older_definition_outlive_a_log_that_is_not_complete(
+    open_postgres, postgres_server, postgres_url, lost
+):
+    old = open_postgres(views=[TOTALS])
+    for number in (1, 2):
+        old.append(ONE, key=f"k-{number}", changes=[Upsert(TOTALS, ("t", number))])
+    with postgres_server.connect(postgres_url) as other:
+        other.execute("SET session_replication_role = replica")
+        other.execute(f"DELETE FROM events WHERE {lost}")
+        other.execute("UPDATE head SET position = (SELECT coalesce(max(position), 0) FROM events)")
+    assert open_postgres(views=[WITH_MORE]).views_stale is True
+    assert [row["total"] for row in old.rows(TOTALS)] == [3]

@@ -220,6 +220,21 @@ def test_others_append_while_a_session_keeps_a_table_in_its_place(
     assert engine.replay().agrees
 
 
+def test_others_read_while_the_tables_are_compared(postgres, open_at, plain, dump, monkeypatch):
+    place, engine = postgres
+    plain(engine, "a")
+    made, compare, seen = dump(engine), Tables.differences, []
+    other = open_at(place.url, timeout_s=1)
+
+    def differences(*given):
+        seen.append(dump(other))
+        return compare(*given)
+
+    monkeypatch.setattr(Tables, "differences", staticmethod(differences))
+    assert engine.replay().agrees
+    assert seen == [made] * 4
+
+
 def test_a_table_that_is_used_again_at_the_last_moment_is_tried_again(
     postgres, ask, plain, dump, monkeypatch
 ):

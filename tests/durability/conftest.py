@@ -1,49 +1,26 @@
 """The store on a simulated disk, and what is left of it after a power cut."""
 
-import importlib.util
 import os
 import shutil
 import sqlite3
-import sys
 import tempfile
 from collections import Counter
 from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
+import history as histories
+import history_checker as checker
+import places
 import pytest
+import runs
+import simulated_disk as disks
+import workload
 
 from refold.engine.errors import RefoldError
 from refold.engine.ports import NewEvent, Write
 from refold.eventstore import SqliteStore
 from refold.eventstore.sqlite import connection as seam
-
-
-def module(name):
-    """Load a file beside this one: the tests are no package."""
-    spec = importlib.util.spec_from_file_location(
-        f"refold_durability_{name}", Path(__file__).with_name(f"{name}.py")
-    )
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = loaded
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-def script(name):
-    """Load a file beside this one once, by its own name, as the processes do that run it."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-disks = module("simulated_disk")
-histories = module("history")
-
-checker, processes, workload = script("history_checker"), script("processes"), script("workload")
-places, runs = script("places"), script("runs")
 
 EMPTY = {"": []}
 FILE = "log.db"

@@ -1,33 +1,20 @@
 """Of each kind of anomaly that a history can have, the checker finds it, in tiny histories and in real ones."""
 
-import importlib.util
-import sys
 import threading
 from dataclasses import replace
 from math import inf
-from pathlib import Path
 
+import history_checker as checker
+import processes
 import pytest
+import workload
 
 from refold.engine.errors import StoreUnavailable
 from refold.engine.ports import Appended, StoredEvent
 
-HERE = Path(__file__).parent
 SMALL = 3_000
 """Events of the history that faults are planted into."""
 
-
-def script(name):
-    """Load a script of this folder once, by its own name, as the processes do that run it."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-checker, processes = script("history_checker"), script("processes")
-workload, places = script("workload"), script("places")
 Append, Attempt, History = checker.Append, checker.Attempt, checker.History
 Read, Stored, Write = checker.Read, checker.Stored, checker.Write
 

@@ -1,14 +1,16 @@
 """Writers are killed at any moment: what they acknowledged is there once, what they did not is there whole or not."""
 
-import importlib.util
 import signal
-import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from random import Random
 
+import history_checker as checker
+import places
+import processes
 import pytest
+import workload
 
 from refold.engine.composition import open_store
 from refold.engine.errors import MessageNotFound
@@ -21,19 +23,6 @@ CYCLES, CYCLES_WITH_SERVER = 100, 20
 CRASH_EVERY = 4
 """In every such cycle the server is killed before the writers are."""
 PROCESSES, THREADS = 2, 3
-
-
-def script(name):
-    """Load a script of this folder once, by its own name, as the processes do that run it."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-checker, processes = script("history_checker"), script("processes")
-workload, places = script("workload"), script("places")
 
 # ---- what must be in a store ------------------------------------------------------------------------------------
 

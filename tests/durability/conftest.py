@@ -14,8 +14,10 @@ import history_checker as checker
 import places
 import pytest
 import runs
-import simulated_disk as disks
-import workload
+from platter import Choice, Platter
+from simulated_connection import Connection
+from simulated_disk import Disk
+from tasks import PATIENT_S
 
 from refold.engine.errors import RefoldError
 from refold.engine.ports import NewEvent, Write
@@ -26,11 +28,6 @@ EMPTY = {"": []}
 FILE = "log.db"
 JOURNAL = "log.db-journal"
 """Only the creation of the file uses one; what it left half done is undone by the first one to open the file."""
-
-
-@pytest.fixture(scope="session")
-def simulated():
-    return disks
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +62,7 @@ class Machine:
         self.folder = Path(tempfile.mkdtemp(dir=folder))
         self.path = self.folder / FILE
         fill(self.folder, dict(files))
-        self.disk = disks.Disk(inodes)
+        self.disk = Disk(inodes)
         self.states = []
         self.store = None
 
@@ -74,7 +71,7 @@ class Machine:
         return self.store
 
     def state(self):
-        with closing(disks.Connection(self.disk, self.path, "ro", 0)) as connection:
+        with closing(Connection(self.disk, self.path, "ro", 0)) as connection:
             return histories.tables(connection)
 
     def run(self, steps, **options):
@@ -113,7 +110,7 @@ def machine(folder):
     def connected(path, mode, timeout_s):
         for there in made:
             if there.path == path:
-                return disks.Connection(there.disk, path, mode, timeout_s)
+                return Connection(there.disk, path, mode, timeout_s)
         return real(path, mode, timeout_s)
 
     def make(*arguments):
@@ -158,7 +155,7 @@ class Cuts:
 
     def through(self, states, trace, *, each, lies=False):
         """Cut the power after each operation, as often as `each` says; what is left is looked at once."""
-        platter = disks.Platter(lies=lies)
+        platter = Platter(lies=lies)
         done, running = 0, False
         for place, op in enumerate(trace):
             platter.feed(op)
@@ -167,7 +164,7 @@ class Cuts:
                 done += op.name == "done"
             seen = set()
             for number in range(each):
-                files, chosen = platter.survivors(disks.Choice(Random(self.seed + 1_000 * place + number)))
+                files, chosen = platter.survivors(Choice(Random(self.seed + 1_000 * place + number)))
                 if chosen not in seen:
                     seen.add(chosen)
                     self.check(files, states[: done + 1 + running], done, f"cut {place}, survival {number}")
@@ -290,7 +287,7 @@ def see_one_log(run, report):
     def see(place, *mishaps, **options):
         random, at_work = Random("killed and stalled"), run(place, threads=CLIENT_THREADS, **options)
         for number in range(CLIENT_PROCESSES):
-            at_work.start(RECORDED_EVENTS, timeout_s=0.2 if number == 0 else workload.PATIENT_S)
+            at_work.start(RECORDED_EVENTS, timeout_s=0.2 if number == 0 else PATIENT_S)
         step = RECORDED_EVENTS / (len(mishaps) + 1)
         for number, mishap in enumerate(mishaps, 1):
             at_work.until(lambda position=number * step: at_work.head >= position)

@@ -4,10 +4,10 @@ import threading
 from dataclasses import replace
 from math import inf
 
+import clients
 import history_checker as checker
 import processes
 import pytest
-import workload
 
 from refold.engine.errors import StoreUnavailable
 from refold.engine.ports import Appended, StoredEvent
@@ -320,8 +320,8 @@ def test_a_reader_that_sees_commits_out_of_order_is_found(tmp_path, dirty, fails
             if fails:
                 raise StoreUnavailable("planted")
 
-    store, recorder = Naive(hold, dirty=dirty), workload.Recorder(tmp_path / "records")
-    slow, quick, reader = (workload.Client(name, store, recorder) for name in ("a", "b", "r"))
+    store, recorder = Naive(hold, dirty=dirty), clients.Recorder(tmp_path / "records")
+    slow, quick, reader = (clients.Client(name, store, recorder) for name in ("a", "b", "r"))
     slowly = threading.Thread(target=slow.append, args=("slow", [("slow", [("refund-s", None, 1)])]))
     slowly.start()
     assert within.wait(processes.LONGEST_WAIT_S)
@@ -331,5 +331,5 @@ def test_a_reader_that_sees_commits_out_of_order_is_found(tmp_path, dirty, fails
     go_on.set()
     slowly.join()
     reader.log(position)
-    history = checker.history_of(workload.recorded(tmp_path / "records"), store.read_all())
+    history = checker.history_of(clients.recorded(tmp_path / "records"), store.read_all())
     assert kinds(history) == expected

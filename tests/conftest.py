@@ -3,6 +3,7 @@ import os
 import pytest
 import structlog
 from postgres_server import PostgresServer
+from standing_clock import StandingClock
 from waiting import wait_until
 
 # Before any test imports the suites that ship with the package: their assertions then show the values.
@@ -36,6 +37,11 @@ def logs():
     structlog.configure(processors=[keep])
     yield kept
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def clock():
+    return StandingClock()
 
 
 @pytest.fixture(scope="session")

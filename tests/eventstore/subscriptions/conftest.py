@@ -14,16 +14,6 @@ LONG_S = 60
 """Seconds after which a test gives up waiting for what happens at once."""
 
 
-class Clock:
-    """Stands still until told otherwise."""
-
-    def __init__(self):
-        self.now = datetime(2026, 1, 2, 9, tzinfo=UTC)
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture(autouse=True)
 def quick(logs, monkeypatch):
     """Log nothing on the terminal, and wait for next to nothing."""
@@ -31,8 +21,9 @@ def quick(logs, monkeypatch):
 
 
 @pytest.fixture
-def clock():
-    return Clock()
+def clock(clock):
+    clock.now = datetime(2026, 1, 2, 9, tzinfo=UTC)
+    return clock
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

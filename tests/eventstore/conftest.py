@@ -10,12 +10,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from totals import TOTALS
 
-from refold.engine.ports import Body, Column, NewEvent, Upsert, View, Write
+from refold.engine.ports import Body, NewEvent, Upsert, Write
 from refold.eventstore import SqliteStore
 from refold.eventstore.postgres import PostgresStore
-
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
+from totals import TOTALS
 
-from refold.engine.ports import Column, NewEvent, Upsert, View, Write
+from refold.engine.ports import NewEvent, Upsert, Write
 from refold.eventstore import MemoryStore, subscription
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 LONG_S = 60
 """Seconds after which a test gives up waiting for what happens at once."""
 

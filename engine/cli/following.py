@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ..domain.identifiers import identifier
+from .output import counted
 from .session import AsJson, Db, session
 from .tables import Cell, Column, cell, table
 from .words import ATTENTION_STYLE
@@ -43,9 +44,8 @@ def subscriptions(
     else:
         if rows:
             output.show(table(columns, rows, output.out.width))
-        thing = "subscription" if name is None else "event set aside"
-        plural = "subscriptions" if name is None else "events set aside"
-        output.say(f"1 {thing}" if len(rows) == 1 else f"{len(rows)} {plural}", "dim")
+        things = ("subscription",) if name is None else ("event set aside", "events set aside")
+        output.say(counted(len(rows), *things), "dim")
     raise typer.Exit(1 if some else 0)
 
 

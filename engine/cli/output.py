@@ -65,6 +65,11 @@ def plain(value: object) -> str:
     return displayed(str(value))
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return how many there are; of several it says `many`, by default `one` with an s."""
+    return f"1 {one}" if number == 1 else f"{number} {many or one + 's'}"
+
+
 class Output:
     """Where a command writes: `out` for what was asked for, `err` for warnings, progress and errors."""
 

@@ -14,6 +14,7 @@ from ..domain.masking import shown
 from ..domain.money import major_text
 from ..domain.signals import State
 from ..errors import InvalidInput, UnknownGateway
+from .output import counted
 from .rendering import headline, refund_tables, sheet, timeline
 from .session import AsJson, Db, RefundId, session
 from .tables import Cell, Column, cell, table
@@ -61,7 +62,7 @@ def list_refunds(
         for made, rows in refund_tables(views, output.out.width):
             output.show(made)
             count += rows
-    output.say("1 refund" if count == 1 else f"{count} refunds", "dim")
+    output.say(counted(count, "refund"), "dim")
 
 
 def _check_gateway(engine: RefundEngine, name: str) -> None:
@@ -92,7 +93,7 @@ def payments(
         return
     if found:
         output.show(table(_PAYMENTS, [_payment(view) for view in found], output.out.width))
-    output.say("1 payment" if len(found) == 1 else f"{len(found)} payments", "dim")
+    output.say(counted(len(found), "payment"), "dim")
 
 
 _PAYMENTS: Final = (

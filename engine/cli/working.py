@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..errors import InvalidSetting
 from .contacting import tell_trouble, trouble
-from .output import plain
+from .output import counted, plain
 from .rendering import moment
 from .session import AsJson, Db, session
 from .tables import Column, cell, table
@@ -97,8 +97,7 @@ def stopping(under_way: int, longest: int) -> str:
     """Return what is waited for once a worker is told to stop."""
     if not under_way:
         return "stopping: no contact is under way"
-    contacts = "1 contact" if under_way == 1 else f"{under_way} contacts"
-    return f"stopping: {contacts} under way, the longest takes up to {longest} s"
+    return f"stopping: {counted(under_way, 'contact')} under way, the longest takes up to {longest} s"
 
 
 @contextmanager
@@ -188,9 +187,8 @@ def _sheet(report: WorkReport, width: int) -> list[RenderableType]:
 
 
 def _counts(report: WorkReport) -> str:
-    total = report.contacts.total()
     parts = [
-        "1 contact" if total == 1 else f"{total} contacts",
+        counted(report.contacts.total(), "contact"),
         f"{report.under_way} under way",
         f"{report.waiting} waiting",
     ]

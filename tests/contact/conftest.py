@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,30 +11,13 @@ from refold.engine.ports import Answer
 from refold.engine.testing.scripted_transport import ScriptedTransport
 from refold.eventstore import MemoryStore
 
-START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECRET = "evonet-0123456789abcdef"
 SUCCESS = Answer(200, {}, b'{"result":{"code":"S0000","message":""},"refund":{"status":"refunded_full"}}')
-
-
-class Clock:
-    def __init__(self):
-        self.now = START
-
-    def __call__(self):
-        return self.now
-
-    def tick(self, seconds):
-        self.now += timedelta(seconds=seconds)
 
 
 @pytest.fixture(autouse=True)
 def quiet(logs):
     """Log nothing on the terminal."""
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

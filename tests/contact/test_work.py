@@ -23,6 +23,17 @@ def worked(engine, clock, seconds, step=15):
         clock.tick(step)
 
 
+def work_until(engine, done):
+    """Let an engine work in a thread until something is done."""
+    stop = threading.Event()
+    thread = threading.Thread(target=engine.work, args=(stop,))
+    thread.start()
+    assert done.wait(20)
+    stop.set()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def states(engine):
     return {view.refund_id: str(view.state) for view in engine.find()}
 
@@ -111,13 +122,7 @@ def test_what_was_requested_while_it_works_is_sent(engine, ask, script):
     done = threading.Event()
     script.at_send = lambda request: ask("r-2", payment_id="p-2") if len(script.sent) == 1 else done.set()
     ask("r-1")
-    stop = threading.Event()
-    thread = threading.Thread(target=engine.work, args=(stop,))
-    thread.start()
-    assert done.wait(20)
-    stop.set()
-    thread.join(20)
-    assert not thread.is_alive()
+    work_until(engine, done)
     assert len(script.sent) == 2
 
 
@@ -289,12 +294,7 @@ def test_a_store_that_fails_for_a_moment_does_not_end_the_work(engine, ask, scri
 
     monkeypatch.setattr(store, "head", failing)
     script.at_send = lambda request: done.set()
-    stop = threading.Event()
-    thread = threading.Thread(target=engine.work, args=(stop,))
-    thread.start()
-    assert done.wait(20)
-    stop.set()
-    thread.join(20)
+    work_until(engine, done)
     assert failures == []
 
 

@@ -4,9 +4,9 @@ import signal
 from contextlib import closing
 from pathlib import Path
 
+import clients
 import history_checker
 import processes
-import workload
 
 from refold.engine.composition import open_store
 
@@ -72,7 +72,7 @@ class Run:
         self.until(lambda: self.ended == len(self.living))
         self.place.forget_clients()
         assert [self.crew.reap(pid) for pid in self.living.values()] == [0] * len(self.living)
-        records = [line for name in self.names for line in workload.recorded(self.folder / name)]
+        records = [line for name in self.names for line in clients.recorded(self.folder / name)]
         with closing(open_store(self.place.url)) as store:
             return history_checker.history_of(records, store.read_all())
 

@@ -4,7 +4,6 @@
 store that acknowledges the first append that fails.
 """
 
-import importlib.util
 import logging
 import os
 import sys
@@ -19,16 +18,16 @@ from refold.engine.errors import StoreBusy, StoreError, StoreFull, StoreUnavaila
 from refold.engine.ports import Appended, Body, NewEvent, Write
 from refold.eventstore.postgres import PostgresStore
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+# What pytest does for the tests, by its setting `pythonpath`.
+sys.path.append(str(Path(__file__).parents[1] / "shared"))
+from postgres_server import PostgresServer
+from waiting import wait_until
+
 MIB = 1 << 20
 ROOM = 6 * MIB
 """What is left of the small file system when the server has its tables."""
 MOST = 200
 """Appends that need far more room than that."""
-
-spec = importlib.util.spec_from_file_location("servers", CONFTEST)
-servers = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(servers)
 
 
 class Swallows(PostgresStore):
@@ -118,7 +117,7 @@ def when_it_answers(call):
         with suppress(StoreBusy, StoreUnavailable):
             return [call()]
 
-    return servers.wait_until(answered)[0]
+    return wait_until(answered)[0]
 
 
 def full_of_log(store, ballast, server):
@@ -126,7 +125,7 @@ def full_of_log(store, ballast, server):
     acknowledged, error = fill(store)
     print("full:", type(error).__name__)
     assert "No space left on device" in (server.folder / "log").read_text()
-    if servers.wait_until(lambda: what_became_of(server)) == "gone":
+    if wait_until(lambda: what_became_of(server)) == "gone":
         for call in (lambda: store.settle(f"k{acknowledged}"), lambda: append(store, acknowledged)):
             try:
                 call()
@@ -153,7 +152,7 @@ def main():
     with tempfile.TemporaryDirectory() as roomy:
         tempfile.tempdir = str(small) if what == "data" else roomy
         write_ahead = Path(roomy if what == "data" else small) / "wal"
-        server = servers.PostgresServer("--wal-segsize=1", f"--waldir={write_ahead}")
+        server = PostgresServer("--wal-segsize=1", f"--waldir={write_ahead}")
         try:
             store = kind(server.schema(), timeout_s=1)
             ballast = leave(small, ROOM)

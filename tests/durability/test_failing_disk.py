@@ -5,6 +5,8 @@ import sys
 from collections import Counter
 
 import pytest
+from platter import EVERYTHING, NOTHING, Platter
+from simulated_disk import Fault
 
 from refold.engine.errors import OutcomeUnknown, RefoldError, StoreError, StoreFull
 from refold.eventstore import MemoryStore
@@ -130,7 +132,7 @@ class Trial:
         if found != self.reference.settle(step.key):
             self.wrong.append("settled wrongly")
 
-    def power_cuts(self, simulated, platter, cuts):
+    def power_cuts(self, platter, cuts):
         """Cut the power after each call that was over: also what was settled must stay so."""
         done = 0
         for place, op in enumerate(self.there.disk.trace):
@@ -138,7 +140,7 @@ class Trial:
             over = op.kind == "mark" and op.name == "done"
             done += over
             if over and done >= self.first_failure:
-                for name, choice in (("nothing", simulated.NOTHING), ("everything", simulated.EVERYTHING)):
+                for name, choice in (("nothing", NOTHING), ("everything", EVERYTHING)):
                     files, _ = platter.survivors(choice)
                     cuts.check(
                         files,
@@ -151,19 +153,19 @@ class Trial:
 
 
 @pytest.fixture
-def trials(machine, simulated, history, made, cuts, logs):
+def trials(machine, history, made, cuts, logs):
     """Run the history with a fault at each operation in turn; return all that went wrong, and what was said."""
 
     def run(*, enough=lambda _wrong: False, **options):
         at, said, wrong, cut = 0, Counter(), [], cuts(0)
         while True:
             at += 1
-            platter = simulated.Platter()
+            platter = Platter()
             with machine(made, platter.load(made)) as there:
                 there.open()
                 there.states = [there.state()]
-                trial = Trial(there, history, logs).run(simulated.Fault(at, **options))
-                trial.power_cuts(simulated, platter, cut)
+                trial = Trial(there, history, logs).run(Fault(at, **options))
+                trial.power_cuts(platter, cut)
                 cut.failures = []
                 wrong += [f"fault {at}, {there.disk.failed[:1]}: {each}" for each in trial.wrong]
                 said += trial.said
@@ -184,14 +186,12 @@ def test_a_call_that_returned_did_it_and_one_that_failed_did_not_or_says_so(tria
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_store_whose_creation_fails_can_be_created_afterwards(
-    machine, simulated, history, cuts, report, fault
-):
+def test_a_store_whose_creation_fails_can_be_created_afterwards(machine, history, cuts, report, fault):
     at, refused, cut = 0, Counter(), cuts(0)
     while True:
         at += 1
         with machine() as there:
-            there.disk.break_down(simulated.Fault(at, **FAULTS[fault]))
+            there.disk.break_down(Fault(at, **FAULTS[fault]))
             try:
                 there.open()
             except StoreError as error:
@@ -201,12 +201,10 @@ def test_a_store_whose_creation_fails_can_be_created_afterwards(
             failed = there.disk.failed
             there.disk.heal()
             history.append(0).call(there.store)
-            platter = simulated.Platter()
+            platter = Platter()
             for op in there.disk.trace:
                 platter.feed(op)
-            cut.check(
-                platter.survivors(simulated.NOTHING)[0], [there.state()], 0, f"fault {at}, {failed[:1]}"
-            )
+            cut.check(platter.survivors(NOTHING)[0], [there.state()], 0, f"fault {at}, {failed[:1]}")
         if not failed:
             break
     report(

@@ -1,33 +1,20 @@
 """Of each kind of anomaly that a history can have, the checker finds it, in tiny histories and in real ones."""
 
-import importlib.util
-import sys
 import threading
 from dataclasses import replace
 from math import inf
-from pathlib import Path
 
+import clients
+import history_checker as checker
+import processes
 import pytest
 
 from refold.engine.errors import StoreUnavailable
 from refold.engine.ports import Appended, StoredEvent
 
-HERE = Path(__file__).parent
 SMALL = 3_000
 """Events of the history that faults are planted into."""
 
-
-def script(name):
-    """Load a script of this folder once, by its own name, as the processes do that run it."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-checker, processes = script("history_checker"), script("processes")
-workload, places = script("workload"), script("places")
 Append, Attempt, History = checker.Append, checker.Attempt, checker.History
 Read, Stored, Write = checker.Read, checker.Stored, checker.Write
 
@@ -333,8 +320,8 @@ def test_a_reader_that_sees_commits_out_of_order_is_found(tmp_path, dirty, fails
             if fails:
                 raise StoreUnavailable("planted")
 
-    store, recorder = Naive(hold, dirty=dirty), workload.Recorder(tmp_path / "records")
-    slow, quick, reader = (workload.Client(name, store, recorder) for name in ("a", "b", "r"))
+    store, recorder = Naive(hold, dirty=dirty), clients.Recorder(tmp_path / "records")
+    slow, quick, reader = (clients.Client(name, store, recorder) for name in ("a", "b", "r"))
     slowly = threading.Thread(target=slow.append, args=("slow", [("slow", [("refund-s", None, 1)])]))
     slowly.start()
     assert within.wait(processes.LONGEST_WAIT_S)
@@ -344,5 +331,5 @@ def test_a_reader_that_sees_commits_out_of_order_is_found(tmp_path, dirty, fails
     go_on.set()
     slowly.join()
     reader.log(position)
-    history = checker.history_of(workload.recorded(tmp_path / "records"), store.read_all())
+    history = checker.history_of(clients.recorded(tmp_path / "records"), store.read_all())
     assert kinds(history) == expected

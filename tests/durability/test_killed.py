@@ -7,6 +7,8 @@ import copy
 from contextlib import suppress
 
 import pytest
+from platter import EVERYTHING, NOTHING, Platter
+from simulated_disk import Fault
 
 from refold.engine.errors import OutcomeUnknown
 from refold.eventstore.sqlite.writer import Writer
@@ -24,11 +26,11 @@ def base(machine):
 
 
 @pytest.fixture
-def kills(machine, simulated, history, base):
+def kills(machine, history, base):
     """Yield what is there when a process is killed: after each operation of a call, or in a sync that failed."""
 
     def run(fault=None):
-        platter = simulated.Platter()
+        platter = Platter()
         with machine(base, platter.load(base)) as there:
             there.open()
             fed = 0
@@ -48,7 +50,7 @@ def kills(machine, simulated, history, base):
 
 
 @pytest.fixture
-def restarted(machine, simulated, history, cuts):
+def restarted(machine, history, cuts):
     """Start again, settle the call that was interrupted, repeat it, make another one; cut the power after each."""
 
     def run(step, platter):
@@ -63,7 +65,7 @@ def restarted(machine, simulated, history, cuts):
                 for op in there.disk.trace[fed:]:
                     platter.feed(op)
                 fed = len(there.disk.trace)
-                for choice in (simulated.NOTHING, simulated.EVERYTHING):
+                for choice in (NOTHING, EVERYTHING):
                     files, _ = platter.survivors(choice)
                     cut.check(
                         files, there.states, len(there.states) - 1, f"after call {len(there.states) - 1}"
@@ -91,18 +93,18 @@ def test_what_a_killed_process_wrote_is_safe_before_anybody_builds_on_it(outcome
     assert count > 100
 
 
-def test_what_a_sync_left_that_failed_is_safe_before_anybody_builds_on_it(outcome, simulated, report):
+def test_what_a_sync_left_that_failed_is_safe_before_anybody_builds_on_it(outcome, report):
     """The system takes what it could not sync for synced: no later sync writes it again."""
     count, wrong = 0, []
     for at in range(1, 200):
-        kills, found = outcome(simulated.Fault(at))
+        kills, found = outcome(Fault(at))
         count, wrong = count + kills, wrong + found
     report(f"kills in a sync that failed, then power cuts: {count} kills, {len(wrong)} wrong")
     assert wrong == []
     assert count > 8
 
 
-def test_a_store_that_builds_on_what_it_finds_is_caught(outcome, simulated, monkeypatch):
+def test_a_store_that_builds_on_what_it_finds_is_caught(outcome, monkeypatch):
     begun = Writer._begun
 
     def careless(self, **_touch):

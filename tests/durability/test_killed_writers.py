@@ -1,14 +1,16 @@
 """Writers are killed at any moment: what they acknowledged is there once, what they did not is there whole or not."""
 
-import importlib.util
 import signal
-import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from random import Random
 
+import history_checker as checker
+import places
+import processes
 import pytest
+import writers
 
 from refold.engine.composition import open_store
 from refold.engine.errors import MessageNotFound
@@ -21,19 +23,6 @@ CYCLES, CYCLES_WITH_SERVER = 100, 20
 CRASH_EVERY = 4
 """In every such cycle the server is killed before the writers are."""
 PROCESSES, THREADS = 2, 3
-
-
-def script(name):
-    """Load a script of this folder once, by its own name, as the processes do that run it."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-checker, processes = script("history_checker"), script("processes")
-workload, places = script("workload"), script("places")
 
 # ---- what must be in a store ------------------------------------------------------------------------------------
 
@@ -61,7 +50,7 @@ class Ledger:
                 found.append(f"numbers: {event} is not {position}, {versions[event.stream]}")
             if event.digest != checker.digest(event):
                 found.append(f"digest: of {event}")
-            placed.setdefault(workload.key_of(event), []).append(event)
+            placed.setdefault(writers.key_of(event), []).append(event)
         for step, answers in done:
             for index, planned in enumerate(step.appends):
                 there = placed.pop(planned.key, [])
@@ -116,7 +105,7 @@ class Ledger:
             counted = row and (row["refunds"], row["reserved_minor"])
             if counted != (versions[stream], 7 * appends[stream]):
                 yield f"view: {stream} is counted as {counted}, not {versions[stream]}, {7 * appends[stream]}"
-        keys = {workload.key_of(event) for event in new}
+        keys = {writers.key_of(event) for event in new}
         last = {}
         for step in [*(step for step, _ in done), *undecided]:
             for planned in step.appends:
@@ -163,7 +152,7 @@ def acknowledged(names, lines):
             answers[name] = [Appended(int(first), int(last)) for first, last in pairs] or None
     done, undecided = [], []
     for name in names:
-        for step in workload.steps(name):
+        for step in writers.steps(name):
             if step.name not in answers:
                 undecided.append(step)
                 break
@@ -195,7 +184,7 @@ def killed(crew, place, names, random, *, with_server):
 
 def repeated(store, step):
     """Take a step again, and return it with what the store says of it now."""
-    placed = workload.take(store, step, lambda line: None)
+    placed = writers.take(store, step, lambda line: None)
     return step, [appended._replace(duplicate=False) for appended in placed]
 
 
@@ -241,7 +230,7 @@ def plain(holds):
     return next(
         step
         for number in range(1_000)
-        for step in [next(workload.steps(f"w{number}"))]
+        for step in [next(writers.steps(f"w{number}"))]
         if holds(step, step.appends[0])
     )
 
@@ -266,13 +255,13 @@ def unkeyed(store):
 
 
 def again(store):
-    first = workload.append(store, SINGLE.appends[0])
+    first = writers.append(store, SINGLE.appends[0])
     store.append(*(write._replace(expected=None) for write in SINGLE.appends[0].writes))
     return first
 
 
 def elsewhere(store):
-    return workload.append(store, SINGLE.appends[0])._replace(first=7)
+    return writers.append(store, SINGLE.appends[0])._replace(first=7)
 
 
 WRITES = SINGLE.appends[0].writes
@@ -301,14 +290,14 @@ def test_a_fault_in_what_was_acknowledged_is_found(fault, found):
 
 def test_a_batch_that_is_there_in_part_is_found():
     store = MemoryStore()
-    workload.append(store, BATCH.appends[0])
+    writers.append(store, BATCH.appends[0])
     found = Ledger().findings(store, [], [BATCH])
     assert found[0] == f"torn: the batch {BATCH.name}"
 
 
 def test_an_event_that_no_writer_planned_is_found():
     store = MemoryStore()
-    workload.append(store, SINGLE.appends[0])
+    writers.append(store, SINGLE.appends[0])
     assert Ledger().findings(store, [], [])[0].startswith(f"unplanned: {SINGLE.appends[0].key}")
 
 

@@ -3,42 +3,9 @@
 import json
 
 import pytest
+from message_lines import ANSWER, REQUEST, line
 
 from refold.engine import IngestReport, State
-
-LINE = {
-    "gateway": "evonet",
-    "channel": "request",
-    "received_at": "2025-07-09T11:18:00+08:00",
-    "payment_id": "p-1",
-}
-REQUEST = {
-    "merchantTransInfo": {"merchantTransID": "r-1"},
-    "transAmount": {"currency": "HKD", "value": "60.00"},
-}
-ANSWER = {
-    "result": {"code": "S0000"},
-    "refund": {"merchantTransInfo": {"merchantTransID": "r-1"}, "status": "refunded_full"},
-}
-
-
-def line(body=REQUEST, **changes):
-    """Return a line; a field that is `...` is left out."""
-    fields = LINE | {"body": body} | changes
-    return json.dumps({name: value for name, value in fields.items() if value is not ...}).encode() + b"\n"
-
-
-@pytest.fixture
-def ingest(engine):
-    """Import lines; return the report and the problems."""
-
-    def run(lines, **options):
-        problems = []
-        report = engine.ingest(lines, on_problem=lambda *problem: problems.append(problem), **options)
-        return report, problems
-
-    return run
-
 
 # ---- a line that cannot be used
 

@@ -38,36 +38,41 @@ def answered(wire):
     return answer
 
 
+@pytest.fixture
+def record_both(engine, asked, answered):
+    """Record a request and its answer, in either order, each for the refund named beside it."""
+
+    def record(request_text, order, *, answer_first, asks_for=None, answers_for=None):
+        steps = [
+            lambda: engine.record("bbmsl", "request", asked(request_text), refund_id=asks_for),
+            lambda: engine.record("bbmsl", "api_response", answered(order), refund_id=answers_for),
+        ]
+        for step in reversed(steps) if answer_first else steps:
+            step()
+
+    return record
+
+
 @pytest.mark.parametrize("refund_id", [None, "r-9"])
 @pytest.mark.parametrize(("request_text", "name", "order"), FOUND)
 @pytest.mark.parametrize("answer_first", [False, True])
 def test_the_answer_finds_the_refund_of_its_order(
-    engine, asked, answered, request_text, name, order, answer_first, refund_id
+    engine, record_both, answered, request_text, name, order, answer_first, refund_id
 ):
-    steps = [
-        lambda: engine.record("bbmsl", "request", asked(request_text), refund_id=refund_id),
-        lambda: engine.record("bbmsl", "api_response", answered(order)),
-    ]
-    for step in reversed(steps) if answer_first else steps:
-        step()
+    record_both(request_text, order, answer_first=answer_first, asks_for=refund_id)
     view = engine.refund(refund_id or name)
     assert (view.state, view.attention, view.payment_id) == (State.SUCCESS, (), name)
     assert not list(engine.inbox())
-    assert steps[1]().outcome is Outcome.DUPLICATE
+    assert engine.record("bbmsl", "api_response", answered(order)).outcome is Outcome.DUPLICATE
     assert engine.replay().agrees
 
 
 @pytest.mark.parametrize(("request_text", "name", "order"), FOUND)
 @pytest.mark.parametrize("answer_first", [False, True])
 def test_an_answer_for_a_stated_refund_is_no_mismatch_under_either_name(
-    engine, asked, answered, request_text, name, order, answer_first
+    engine, record_both, request_text, name, order, answer_first
 ):
-    steps = [
-        lambda: engine.record("bbmsl", "request", asked(request_text), refund_id="r-9"),
-        lambda: engine.record("bbmsl", "api_response", answered(order), refund_id="r-9"),
-    ]
-    for step in reversed(steps) if answer_first else steps:
-        step()
+    record_both(request_text, order, answer_first=answer_first, asks_for="r-9", answers_for="r-9")
     view = engine.refund("r-9")
     assert (view.state, view.attention, view.payment_id) == (State.SUCCESS, (), name)
 
@@ -82,25 +87,15 @@ def test_an_answer_for_a_stated_refund_is_no_mismatch_under_either_name(
     ],
 )
 @pytest.mark.parametrize("answer_first", [False, True])
-def test_another_order_is_a_mismatch(engine, asked, answered, request_text, order, answer_first):
-    steps = [
-        lambda: engine.record("bbmsl", "request", asked(request_text), refund_id="r-9"),
-        lambda: engine.record("bbmsl", "api_response", answered(order), refund_id="r-9"),
-    ]
-    for step in reversed(steps) if answer_first else steps:
-        step()
+def test_another_order_is_a_mismatch(engine, record_both, request_text, order, answer_first):
+    record_both(request_text, order, answer_first=answer_first, asks_for="r-9", answers_for="r-9")
     view = engine.refund("r-9")
     assert (view.state, view.attention) == (State.RECEIVED, ("mismatch",))
 
 
 @pytest.mark.parametrize("answer_first", [False, True])
-def test_another_order_without_a_stated_refund_is_not_taken_for_ours(engine, asked, answered, answer_first):
-    steps = [
-        lambda: engine.record("bbmsl", "request", asked(BY_NUMBER)),
-        lambda: engine.record("bbmsl", "api_response", answered({"id": "1077", "merchantReference": "s23"})),
-    ]
-    for step in reversed(steps) if answer_first else steps:
-        step()
+def test_another_order_without_a_stated_refund_is_not_taken_for_ours(engine, record_both, answer_first):
+    record_both(BY_NUMBER, {"id": "1077", "merchantReference": "s23"}, answer_first=answer_first)
     assert engine.refund("1076").state is State.CREATED
     (row,) = engine.inbox()
     assert (row["payment_id"], row["payment_alias"]) == ("s23", "1077")

@@ -11,11 +11,11 @@ import sys
 import threading
 from datetime import UTC, datetime
 
-from refold.engine.ports import Column, Upsert, View
+from totals import TOTALS
+
+from refold.engine.ports import Upsert
 from refold.eventstore import SqliteStore
 from refold.eventstore.postgres import PostgresStore, waiting
-
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 
 
 def main():

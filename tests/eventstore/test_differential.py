@@ -1,11 +1,9 @@
 """Whatever is done to them, memory, SQLite and PostgreSQL hold the same log, and answer and refuse alike."""
 
-import importlib.util
-import sys
 from functools import partial
 from itertools import count
-from pathlib import Path
 
+import differential_machine as machine
 import pytest
 
 from refold.engine.testing.store_scenery import VIEWS
@@ -13,18 +11,6 @@ from refold.eventstore import SqliteStore
 from refold.eventstore.postgres import PostgresStore
 
 pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
-
-
-def script(name):
-    """Load a script of this folder once, by its own name."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-calls, machine = script("differential_calls"), script("differential_machine")
 
 
 def test_one_history_gives_identical_logs_answers_and_errors_on_all_stores(

@@ -1,11 +1,10 @@
 """A store that differs from the others, in one thing and rarely, is found by comparing them."""
 
-import importlib.util
-import sys
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 
+import differential_calls as calls
+import differential_machine as machine
 import pytest
 from hypothesis import settings
 
@@ -15,18 +14,6 @@ from refold.engine.testing.store_scenery import PAIRS, TOTALS
 from refold.eventstore import MemoryStore
 
 pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
-
-
-def script(name):
-    """Load a script of this folder once, by its own name."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-calls, machine = script("differential_calls"), script("differential_machine")
 
 
 class CountsOneTooMany(MemoryStore):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg_pool import PoolClosed, PoolTimeout
+from totals import TOTALS
 
 from refold.engine.errors import (
     CorruptLog,
@@ -19,13 +20,12 @@ from refold.engine.errors import (
     StoreUnavailable,
     VersionConflict,
 )
-from refold.engine.ports import Appended, Body, Column, Delete, NewEvent, Upsert, View, Write
+from refold.engine.ports import Appended, Body, Delete, NewEvent, Upsert, Write
 from refold.eventstore.codec import event_digest
 from refold.eventstore.postgres.address import Address
 from refold.eventstore.postgres.connection import translation
 from refold.eventstore.request import requested
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 ONE = Write("refund-a", None, [NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")])
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from psycopg_pool.base import AttemptWithBackoff
 
-from refold.engine.errors import OutcomeUnknown, StoreBusy, StoreUnavailable
+from refold.engine.errors import OutcomeUnknown, StoreBusy, StoreError, StoreUnavailable
 from refold.engine.ports import Appended, NewEvent, Write
 from refold.eventstore.postgres import PostgresStore
 
@@ -152,58 +152,44 @@ def test_a_batch_begins_on_a_new_connection_where_the_server_ended_the_old_one(
     assert store.head() == 2
 
 
-def test_a_session_ended_inside_of_the_call_is_of_unknown_outcome(
-    open_postgres, postgres_server, until, postgres_url
-):
-    store = open_postgres()
-    store.append(ONE)
-    caught = []
+@pytest.fixture
+def broken_off(open_postgres, postgres_server, postgres_url, until):
+    """Break an append off while it waits for the head; return the store, and what the append raised."""
 
-    def appending():
-        try:
-            store.append(ONE, key="k")
-        except OutcomeUnknown as error:
-            caught.append(error.key)
+    def broken(function):
+        store, raised = open_postgres(), []
+        store.append(ONE)
 
-    with postgres_server.connect(postgres_url) as other, other.transaction():
-        other.execute("SELECT FROM head FOR UPDATE")
-        thread = threading.Thread(target=appending)
-        thread.start()
-        waiting = (
-            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'refold'"
-        )
-        (pid,) = until(lambda: postgres_server.ask(waiting))
-        postgres_server.ask("SELECT pg_terminate_backend(%s)", pid)
-        thread.join()
-    assert caught == ["k"]
+        def appending():
+            try:
+                store.append(ONE, key="k")
+            except StoreError as error:
+                raised.append(error)
+
+        with postgres_server.connect(postgres_url) as other, other.transaction():
+            other.execute("SELECT FROM head FOR UPDATE")
+            thread = threading.Thread(target=appending)
+            thread.start()
+            (pid,) = until(lambda: postgres_server.ask(f"{REFOLD} AND wait_event_type = 'Lock'"))
+            postgres_server.ask(f"SELECT {function}(%s)", pid)
+            thread.join()
+        (error,) = raised
+        return store, error
+
+    return broken
+
+
+def test_a_session_ended_inside_of_the_call_is_of_unknown_outcome(broken_off):
+    store, error = broken_off("pg_terminate_backend")
+    assert isinstance(error, OutcomeUnknown)
+    assert error.key == "k"
     assert store.settle("k") is None
 
 
-def test_a_statement_that_was_cancelled_has_stored_nothing(
-    open_postgres, postgres_server, until, postgres_url
-):
-    store = open_postgres()
-    store.append(ONE)
-    caught = []
-
-    def appending():
-        try:
-            store.append(ONE, key="k")
-        except StoreUnavailable as error:
-            caught.append(str(error))
-
-    with postgres_server.connect(postgres_url) as other, other.transaction():
-        other.execute("SELECT FROM head FOR UPDATE")
-        thread = threading.Thread(target=appending)
-        thread.start()
-        waiting = (
-            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'refold'"
-        )
-        (pid,) = until(lambda: postgres_server.ask(waiting))
-        postgres_server.ask("SELECT pg_cancel_backend(%s)", pid)
-        thread.join()
-    assert len(caught) == 1
-    assert "canceling statement due to user request" in caught[0]
+def test_a_statement_that_was_cancelled_has_stored_nothing(broken_off):
+    store, error = broken_off("pg_cancel_backend")
+    assert isinstance(error, StoreUnavailable)
+    assert "canceling statement due to user request" in str(error)
     assert store.settle("k") is None
     store.append(ONE)
 

@@ -6,15 +6,15 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import (
     StoreBusy,
 )
-from refold.engine.ports import Appended, Body, Column, Delete, NewEvent, Upsert, View, Write
+from refold.engine.ports import Appended, Body, Delete, NewEvent, Upsert, Write
 from refold.eventstore.postgres import PostgresStore
 from refold.eventstore.postgres import log as logs
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 ONE = Write("refund-a", None, [NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")])
 
 

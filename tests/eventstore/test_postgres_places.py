@@ -1,6 +1,7 @@
 """Where a PostgreSQL store lies: its address, its schema, and a server or role that only reads."""
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import (
     InvalidSetting,
@@ -13,7 +14,6 @@ from refold.eventstore.postgres import PostgresStore
 from refold.eventstore.postgres.address import Address
 from refold.eventstore.postgres.ddl import MIGRATIONS
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 ONE = Write("refund-a", None, [NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")])
 
 

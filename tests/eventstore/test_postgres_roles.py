@@ -1,11 +1,11 @@
 """A role that may write some of the tables is told at once which grants it lacks."""
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import StoreReadOnly, StoreUnavailable
 from refold.engine.ports import Column, DeadLetter, Given, NewEvent, Upsert, View, Write
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 ONE = Write("refund-a", None, [NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")])
 NEEDED = {
     "events": "SELECT, INSERT",

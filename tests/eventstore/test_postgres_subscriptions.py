@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import (
     CheckpointConflict,
@@ -13,9 +14,8 @@ from refold.engine.errors import (
     StoreClosed,
     WrongProcess,
 )
-from refold.engine.ports import Column, DeadLetter, Delete, NewEvent, Progress, Upsert, View, Write
+from refold.engine.ports import DeadLetter, Delete, NewEvent, Progress, Upsert, Write
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 ONE = Write("refund-a", None, [NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")])
 WHEN = "2026-01-02T09:00:00.000000Z"
 LONG_S = 60

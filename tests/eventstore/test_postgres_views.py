@@ -1,6 +1,7 @@
 """The views of the PostgreSQL store, and the end of its use."""
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import (
     InvalidSetting,
@@ -12,7 +13,6 @@ from refold.engine.errors import (
 from refold.engine.ports import Appended, Column, Delete, Given, NewEvent, Upsert, View, Write
 from refold.eventstore.postgres import PostgresStore
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 WITH_MORE = View(
     "totals", (Column("id", str), Column("total", int, sums=True), Column("kind", str)), ("id",), (("kind",),)
 )

@@ -6,14 +6,14 @@ from contextlib import closing, nullcontext
 
 import pytest
 from structlog.testing import capture_logs
+from totals import TOTALS
 
 from refold.engine.errors import InvalidSetting, MessageNotFound, UnsafeDurability
-from refold.engine.ports import Appended, Body, Column, Upsert, View
+from refold.engine.ports import Appended, Body, Upsert
 from refold.eventstore import SqliteStore
 from refold.eventstore.sqlite import connection as connections
 from refold.eventstore.sqlite import folding
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 SECRET = Body("a" * 64, b"SALT-OF-THE-BODY", "{}", b"CARDHOLDER NAME " * 1000)
 
 # ---- durability

@@ -7,6 +7,7 @@ import os
 import sqlite3
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import (
     CorruptLog,
@@ -16,10 +17,9 @@ from refold.engine.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from refold.engine.ports import Appended, Body, Column, Given, NewEvent, Upsert, View, Write
+from refold.engine.ports import Appended, Body, Given, NewEvent, Upsert, Write
 from refold.eventstore.sqlite.connection import translation
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 BODY = Body("b" * 64, b"salt", "{}", b"x" * 30_000)
 
 # ---- interrupts

@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import contextmanager
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import (
     CorruptLog,
@@ -19,10 +20,8 @@ from refold.engine.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from refold.engine.ports import Appended, Column, View
+from refold.engine.ports import Appended
 from refold.eventstore.sqlite import writer
-
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 
 # ---- a full disk
 

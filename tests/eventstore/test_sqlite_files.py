@@ -5,12 +5,12 @@ import shutil
 import subprocess
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import RefoldError, StoreBusy, StoreReadOnly, StoreUnavailable
-from refold.engine.ports import Appended, Body, Column, Given, Upsert, View
+from refold.engine.ports import Appended, Body, Given, Upsert
 from refold.eventstore import SqliteStore
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 SECRET = Body("a" * 64, b"SALT-OF-THE-BODY", "{}", b"CARDHOLDER NAME " * 1000)
 
 

@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import KeyReuse, StoreUnavailable, VersionConflict
-from refold.engine.ports import Appended, Column, NewEvent, Upsert, View, Write
+from refold.engine.ports import Appended, NewEvent, Upsert, Write
 from refold.eventstore.sqlite import log as logs
-
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 
 # ---- several handles on one file
 

@@ -9,12 +9,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import StoreBusy, StoreClosed, StoreReadOnly, StoreUnavailable
-from refold.engine.ports import Appended, Column, View
+from refold.engine.ports import Appended
 from refold.eventstore.sqlite import lock
-
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 
 
 def test_a_lock_of_another_program_is_waited_for_and_then_reported(

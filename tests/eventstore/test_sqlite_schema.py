@@ -5,15 +5,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import CorruptLog, EventMissing, SchemaTooNew, StoreUnavailable
-from refold.engine.ports import Appended, Column, NewEvent, View, Write
+from refold.engine.ports import Appended, NewEvent, Write
 from refold.eventstore import SqliteStore
 from refold.eventstore.grouping import Member
 from refold.eventstore.request import requested
-
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
-
 
 EVENT = NewEvent("refund.requested", "2026-01-02T03:04:05Z", "{}")
 

@@ -4,12 +4,12 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import InvalidInput, InvalidSetting, StoreUnavailable, ViewStale
 from refold.engine.ports import Column, Given, Upsert, View
 from refold.eventstore.sqlite import views as tables
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 BY_KIND = View(
     "by_kind",
     (Column("id", str), Column("kind", str), Column("note", str), Column("count", int)),

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from totals import TOTALS
 
 from refold.engine.errors import RefoldError
-from refold.engine.ports import Column, NewEvent, Upsert, View, Write
+from refold.engine.ports import NewEvent, Upsert, Write
 from refold.eventstore import MemoryStore, SqliteStore, subscription
 from refold.eventstore.postgres import PostgresStore
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 STREAMS = st.sampled_from(["refund-a", "refund-b", "refund-c"])
 CRASHES = st.none() | st.tuples(st.integers(0, 40), st.booleans())
 """Which call of the store is the last one of the process, and whether it is still done."""

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from totals import TOTALS
 
-from refold.engine.ports import Column, Upsert, View
+from refold.engine.ports import Upsert
 
 FOLLOWER = Path(__file__).with_name("follower.py")
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 LONG_S = 60
 
 

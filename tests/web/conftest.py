@@ -2,40 +2,26 @@
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import json
 import socket
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
-from urllib.parse import urlencode
 
 import pytest
+from keyed_gateways import SECRETS, easylink_form, evo_signature, keyed_gateways
 
-from refold.adapters import Bbmsl, Easylink, Evocloud, Evonet, SigningKey
 from refold.engine import Money, RefundEngine
 from refold.engine.web import Metrics, create_app
 from refold.engine.web.server import PatientProtocol, make_server
 
-START = datetime(2026, 11, 21, 12, tzinfo=UTC)
-SECRETS = {name: f"{name}-0123456789abcdef" for name in ("evocloud", "evonet", "easylink")}
 WORDS = {
     "evonet": {"pending": "refund_pending", "success": "refunded_full", "failed": "Failed"},
     "evocloud": {"pending": "Received", "success": "Success", "failed": "Failed"},
 }
 WATCHDOG_S = 60
 """After so long a test that waits for a condition is broken."""
-
-
-class Clock:
-    """Stands still until told otherwise."""
-
-    def __init__(self):
-        self.now = START
-
-    def __call__(self):
-        return self.now
 
 
 class Wire:
@@ -70,23 +56,19 @@ class Wire:
         """Sign any bytes."""
         stamp = (self.clock.now + timedelta(seconds=signed_s)).isoformat()
         secret = SECRETS[gateway] if secret is None else secret
-        signed = b"\n".join([b"POST", stamp.encode(), secret.encode(), msg_id.encode(), body])
         headers = {
             "content-type": "application/json",
             "datetime": stamp,
             "msgid": msg_id,
             "signtype": "SHA256",
         }
-        return headers | {"authorization": hashlib.sha256(signed).hexdigest()}, body
+        return headers | {"authorization": evo_signature(body, stamp, secret, msg_id)}, body
 
     def easylink(self, fields, *, signed_s=0, secret=None):
         at = self.clock.now + timedelta(seconds=signed_s)
-        fields = fields | {"reqTime": str(int(at.timestamp() * 1000))}
         secret = SECRETS["easylink"] if secret is None else secret
-        text = "".join(sorted((f"{name}={value}&" for name, value in fields.items()), key=str.lower))
-        sign = hashlib.md5(f"{text}key={secret}".encode(), usedforsecurity=False).hexdigest().upper()
         headers = {"content-type": "application/x-www-form-urlencoded"}
-        return headers, urlencode(fields | {"sign": sign}).encode()
+        return headers, easylink_form(fields, at, secret)
 
 
 # ---- calling the application itself
@@ -239,11 +221,6 @@ def quiet(logs):
 
 
 @pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
 def wire(clock):
     return Wire(clock)
 
@@ -260,13 +237,7 @@ def open_engine(clock, metrics):
 
         def opened(url="memory:", **changes):
             numbers = itertools.count(1)
-            gateways = [
-                Evocloud(keys=[SigningKey("cloud-1", SECRETS["evocloud"])]),
-                Evonet(keys=[SigningKey("net-1", SECRETS["evonet"])]),
-                Bbmsl(),
-                Easylink(keys=[SigningKey("link-1", SECRETS["easylink"])]),
-            ]
-            options = {"gateways": gateways, "clock": clock, "on_append": metrics.appended}
+            options = {"gateways": keyed_gateways(), "clock": clock, "on_append": metrics.appended}
             options |= {"entropy": lambda size: next(numbers).to_bytes(size, "big")}
             return stack.enter_context(RefundEngine.open(url, **(options | changes)))
 

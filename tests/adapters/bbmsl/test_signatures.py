@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_values import json_values
 
 from refold.adapters.bbmsl import Bbmsl
 from refold.engine.domain.evidence import UNVERIFIED, Trust
@@ -201,15 +202,6 @@ def test_the_key_is_never_copied(adapter):
         copy.deepcopy(adapter())
 
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
-)
 inner_names = st.sampled_from(
     ["status", "merchantReference", "id", "currency", "amount", "type", "merchantId", "updateTime"]
 )

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_values import json_values
 
 from refold.adapters.easylink import Easylink
 from refold.adapters.signing import SigningKey
@@ -47,15 +48,6 @@ def test_the_secrets_are_listed_for_blanking(adapter, demo):
     assert adapter().secrets == (demo.secret,)
 
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
-)
 names = st.sampled_from(
     [
         "code",

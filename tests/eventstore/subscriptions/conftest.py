@@ -5,23 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
+from totals import TOTALS
 
-from refold.engine.ports import Column, NewEvent, Upsert, View, Write
+from refold.engine.ports import NewEvent, Upsert, Write
 from refold.eventstore import MemoryStore, subscription
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 LONG_S = 60
 """Seconds after which a test gives up waiting for what happens at once."""
-
-
-class Clock:
-    """Stands still until told otherwise."""
-
-    def __init__(self):
-        self.now = datetime(2026, 1, 2, 9, tzinfo=UTC)
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +21,9 @@ def quick(logs, monkeypatch):
 
 
 @pytest.fixture
-def clock():
-    return Clock()
+def clock(clock):
+    clock.now = datetime(2026, 1, 2, 9, tzinfo=UTC)
+    return clock
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

@@ -4,12 +4,12 @@ import threading
 import tracemalloc
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import InvalidInput
-from refold.engine.ports import Column, Filter, Handled, Progress, Upsert, View
+from refold.engine.ports import Filter, Handled, Progress, Upsert
 from refold.eventstore import turn
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 LONG_S = 60
 """Seconds after which a test gives up waiting for what happens at once."""
 

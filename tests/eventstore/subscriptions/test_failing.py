@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from structlog.testing import capture_logs
+from totals import TOTALS
 
 from refold.engine.errors import (
     CheckpointConflict,
@@ -13,9 +14,8 @@ from refold.engine.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from refold.engine.ports import Column, Handled, Progress, View
+from refold.engine.ports import Handled, Progress
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 LONG_S = 60
 """Seconds after which a test gives up waiting for what happens at once."""
 SQLITE_ONLY = pytest.mark.parametrize("kind", ["sqlite"])

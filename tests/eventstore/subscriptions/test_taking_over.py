@@ -16,6 +16,19 @@ class Killed(BaseException):
     """Ends a handler as the end of its process would: nothing catches it."""
 
 
+class Held:
+    """A handler that goes on with an event only when it is told to leave."""
+
+    def __init__(self, handler):
+        self._handler = handler
+        self.entered, self.leave = threading.Event(), threading.Event()
+
+    def __call__(self, event):
+        self.entered.set()
+        self.leave.wait(LONG_S)
+        return self._handler(event)
+
+
 def test_what_was_not_committed_is_delivered_again_and_no_change_applied_twice(
     monkeypatch, clock, log, put, subscribe, seen, totals
 ):
@@ -95,21 +108,15 @@ def test_a_lease_is_renewed_while_its_holder_is_alive(new_handler, clock, put, s
 
 def test_of_two_consumers_one_works_and_the_other_takes_over(new_handler, put, subscribe, seen, live, totals):
     put("ab")
-    entered, leave = threading.Event(), threading.Event()
-
-    def first(event):
-        entered.set()
-        leave.wait(LONG_S)
-        return seen(event)
-
+    held = Held(seen)
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        working = pool.submit(subscribe().run, first, stop=stop)
-        assert entered.wait(LONG_S)
+        working = pool.submit(subscribe().run, held, stop=stop)
+        assert held.entered.wait(LONG_S)
         other = new_handler()
         live(subscribe(), other)
         stop.set()
-        leave.set()
+        held.leave.set()
         working.result(LONG_S)
     assert subscribe().wait_for(put("c"), timeout_s=LONG_S)
     assert seen + other == ["a1", "b1", "c1"]
@@ -118,18 +125,12 @@ def test_of_two_consumers_one_works_and_the_other_takes_over(new_handler, put, s
 
 def test_once_is_over_when_another_consumer_has_done_it(new_handler, put, subscribe, seen):
     put("ab")
-    entered, leave = threading.Event(), threading.Event()
-
-    def first(event):
-        entered.set()
-        leave.wait(LONG_S)
-        return seen(event)
-
+    held = Held(seen)
     with ThreadPoolExecutor(2) as pool:
-        working = pool.submit(subscribe().run, first, once=True)
-        assert entered.wait(LONG_S)
+        working = pool.submit(subscribe().run, held, once=True)
+        assert held.entered.wait(LONG_S)
         second = pool.submit(subscribe().run, new_handler(), once=True)
-        leave.set()
+        held.leave.set()
         assert (working.result(LONG_S), second.result(LONG_S)) == (Handled(2, 0), Handled(0, 0))
 
 

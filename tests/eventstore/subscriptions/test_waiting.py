@@ -5,15 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import pytest
+from totals import TOTALS
 
 from refold.engine.errors import StoreClosed, StoreUnavailable
-from refold.engine.ports import Column, NewEvent, View, Write
+from refold.engine.ports import NewEvent, Write
 from refold.eventstore import MemoryStore
 from refold.eventstore import memory as memory_module
 from refold.eventstore.postgres import waiting as postgres_waiting
 from refold.eventstore.sqlite import waiting
 
-TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 LONG_S = 60
 """Seconds after which a test gives up waiting for what happens at once."""
 SQLITE_ONLY = pytest.mark.parametrize("kind", ["sqlite"])

@@ -15,6 +15,8 @@ from refold.engine.ports import Column, NewEvent, Upsert, View, Write
 from refold.eventstore import MemoryStore, SqliteStore, subscription
 from refold.eventstore.postgres import PostgresStore
 
+pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
+
 TOTALS = View("totals", (Column("id", str), Column("total", int, sums=True)), ("id",))
 STREAMS = st.sampled_from(["refund-a", "refund-b", "refund-c"])
 CRASHES = st.none() | st.tuples(st.integers(0, 40), st.booleans())

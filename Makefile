@@ -66,10 +66,12 @@ $(VENV)/.for-demo: EXTRA := [simulators]
 $(VENV)/.for-test: EXTRA := [test]
 $(VENV)/.for-bench: EXTRA := [bench]
 $(VENV)/.for-check: EXTRA := [dev]
+# The extras of the checkers hold all others.
+$(VENV)/.for-check: ALSO := $(VENV)/.for-demo $(VENV)/.for-test $(VENV)/.for-bench
 $(VENV)/.for-demo $(VENV)/.for-test $(VENV)/.for-bench $(VENV)/.for-check: $(PINNED) | $(BIN)/python
 	@echo "installing refold$(EXTRA) into $(VENV)"
 	@$(PIP) install -c constraints.txt -e '.$(EXTRA)'
-	@touch $@
+	@touch $@ $(ALSO)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || \

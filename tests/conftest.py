@@ -15,6 +15,13 @@ def pytest_xdist_auto_num_workers():
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_collection_modifyitems(items):
+    """Count no lines where examples are drawn: it would take most of the time, and other tests run the same lines."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("no_cover")
+
+
 def pytest_terminal_summary(terminalreporter):
     """Print what tests have counted (`record_property("told", …)`), so that the log of each run shows it."""
     reports = [each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, [])]

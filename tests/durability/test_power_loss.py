@@ -29,7 +29,7 @@ def full(recorded):
 def test_no_power_cut_loses_or_breaks_anything(full, cuts, report):
     """Each cut is another one: survivals of one moment that leave the same bytes count once."""
     states, trace = full
-    cut = cuts(SEED).through(states, trace, each=69)
+    cut = cuts(SEED).through(states, trace, each=64)
     report(f"power cuts, synchronous=FULL: {cut}")
     assert cut.failures == []
     assert cut.counts["cuts"] >= 20_000

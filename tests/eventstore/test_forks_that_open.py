@@ -193,7 +193,7 @@ def read():
 threads = [threading.Thread(target=each, daemon=True) for each in (write, read)]
 for thread in threads:
     thread.start()
-for _ in range(20):
+for _ in range(8):
     seen = len(written)
     while len(written) == seen:
         pass
@@ -210,7 +210,7 @@ for thread in threads:
     thread.join()
 assert written == list(range(1, len(written) + 1)), written
 assert [event.position for event in store.read_all()] == written
-print("kept", len(written) > 20)
+print("kept", len(written) > 8)
 """
 
 

@@ -221,6 +221,10 @@ class MemoryStore(Subscribing):
             found = [row for row in found if row[by[0]] is not None and row[by[0]] > after]
         return iter(found[:limit])
 
+    def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:
+        """Yield rows: all are of one version."""
+        return self.rows(view, where=where)
+
     def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
         """Fill new tables, compare them with the live ones, swap, and return every difference."""
         new: dict[str, Table] = {view.name: {} for view in projection.views}

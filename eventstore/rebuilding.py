@@ -6,6 +6,7 @@ meanwhile is added by and by; only the last of it, the comparison and the swap h
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -30,8 +31,8 @@ _FEW: Final = 100
 """Events that may be left for the end, when nobody else writes."""
 _ROUNDS: Final = 10
 """How often what was appended meanwhile is added before the end: writers may be faster for ever."""
-_TRIES: Final = 120
-"""How often the swap is tried while somebody else uses the live tables."""
+_PATIENCE_S: Final = 60
+"""How long the swap is tried again and again while somebody else uses the live tables."""
 _PAUSE_S: Final = 0.5
 
 
@@ -76,26 +77,22 @@ class Rebuilding(ABC):
     """The part of a store that rebuilds its views."""
 
     _new: NewTables
-    _stale: bool
-    """Whether they were stale when that was last looked at; another process may have changed them since."""
+    _views: Sequence[View]
 
     @property
     def views_stale(self) -> bool:
         """Whether the views must be rebuilt before use, as the store has them now."""
         with self._reading() as connection, self._translated():
-            self._stale = self._are_stale(connection)
-        return self._stale
+            return bool(self._new.stale(connection, self._views))
 
-    def _check_fresh(self, view: View) -> None:
-        """Check that the live table of a view is there, and as this process knows it.
+    def _check_fresh(self, connection: Any, view: View) -> None:  # noqa: ANN401 - each store has its own kind
+        """Check, after something was read, that the table it was read from is as this process knows it.
 
         Raises:
-            ViewStale: it is not; what it says would be of another version, or nothing.
+            ViewStale: it may not have been: another version has put its own in the place.
         """
-        if self._stale:
-            with self._reading() as connection, self._translated():
-                if self._new.stale(connection, (view,)):
-                    raise ViewStale(view.name)
+        if self._new.stale(connection, (view,)):
+            raise ViewStale(view.name)
 
     def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
         """Fill new tables, compare them with the live ones, swap, and return every difference."""
@@ -103,7 +100,6 @@ class Rebuilding(ABC):
         self._new.check(views)
         with self._filling() as connection, self._translated():
             number = self._new.begin(connection, views)
-            self._stale = self._stale or self._are_stale(connection)
         try:
             upto = self._filled(number, projection)
             return self._put_in_place(number, projection, upto, compare=compare)
@@ -142,7 +138,8 @@ class Rebuilding(ABC):
     ) -> list[Difference]:
         """Swap the tables as soon as nobody else uses the live ones, and return the differences there were."""
         views, compared, pause = projection.views, projection.views if compare else (), Event()
-        for _ in range(_TRIES):
+        began = time.monotonic()
+        while True:
             upto = self._caught_up(number, projection, upto)
             with self._tables(number, lasting=True) as connection, self._translated():
                 # What is asked for last may be in use by then all the same: then what was added stays there.
@@ -150,17 +147,14 @@ class Rebuilding(ABC):
                     upto = self._added(connection, projection, upto)
                     found = [each for view in compared for each in self._new.differences(connection, view)]
                     if self._new.swap(connection, views):
-                        stale = self._are_stale(connection)
-                        break
+                        return found
+            taken_s = time.monotonic() - began
+            if taken_s >= _PATIENCE_S or self._in_batch():  # a batch keeps all others from writing
+                raise StoreUnavailable(
+                    f"a session has used the table of a view for {taken_s:.0f} s, as a dump or a report does;"
+                    " the views are as they were: repeat the rebuild when it has ended"
+                )
             pause.wait(_PAUSE_S)
-        else:
-            raise StoreUnavailable(
-                f"a session has used the table of a view for {_TRIES * _PAUSE_S:.0f} s, as a dump or a report does;"
-                " the views are as they were: repeat the rebuild when it has ended"
-            )
-        # A batch can still be undone: then they are as stale as before.
-        self._stale = stale or (self._stale and self._in_batch())
-        return found
 
     def _added(self, connection: Any, projection: Projection, upto: int) -> int:  # noqa: ANN401 - each store has its own kind
         """Add the last of what was appended, while nobody else writes, and return the log's last position."""
@@ -212,7 +206,3 @@ class Rebuilding(ABC):
     @abstractmethod
     def _translated(self) -> AbstractContextManager[None]:
         """Turn the errors of the library underneath into ours."""
-
-    @abstractmethod
-    def _are_stale(self, connection: Any) -> bool:  # noqa: ANN401 - as above
-        """Tell whether any view of the store is stale."""

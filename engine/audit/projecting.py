@@ -17,7 +17,15 @@ import structlog
 from ..domain.events import EvidenceRecorded, MessageOrphaned, MessageQuarantined, PaymentRegistered
 from ..domain.refund import evolve
 from ..domain.signals import State
-from ..errors import CorruptLog, EventMissing, RebuildOvertaken, StoreError, ViewStale
+from ..errors import (
+    CorruptLog,
+    EventMissing,
+    RebuildOvertaken,
+    StoreError,
+    StoreReadOnly,
+    StoreUnavailable,
+    ViewStale,
+)
 from ..ports import Delete, Upsert
 from ..service.journal import decoded, inbox_stream
 from ..service.outlines import outlines
@@ -41,8 +49,9 @@ if TYPE_CHECKING:
 
 
 _PAUSE_S: Final = 0.1
-_LOOKS: Final = 6_000
-"""How often is looked, with a pause between, whether another process has made the views anew."""
+_LOOKS: Final = (100, 300, 900, 2_700, 0)
+"""How often is looked, with a pause between, whether another process has made the views anew, each time that one began
+later: more and more often, lest two that take longer overtake each other for ever."""
 
 
 class Rebuilt(NamedTuple):
@@ -79,28 +88,36 @@ def rebuild(store: EventStore) -> Rebuilt:
 def refresh(store: EventStore) -> None:
     """Rebuild views of another version, or wait until somebody has who began to do so later.
 
-    Of several processes that open a store at once the last one to begin goes on, and the others wait for it.
+    Of several processes that open a store at once the last one to begin goes on, and the others wait for it; where
+    nothing comes of that, because it has ended or works for another version, they begin again.
 
     Raises:
-        RebuildOvertaken: what began later has not ended in ten minutes.
+        RebuildOvertaken: others began later again and again.
+        StoreUnavailable: this process may not make tables.
     """
-    if not store.views_stale:
-        return
-    try:
-        rebuild(store)
-    except RebuildOvertaken:
-        if not _made_by_another(store):
-            raise
-
-
-def _made_by_another(store: EventStore) -> bool:
-    """Wait until another process has made the views anew; tell whether it has in time."""
-    pause = Event()
-    for _ in range(_LOOKS):
+    for looks in _LOOKS:
         if not store.views_stale:
-            return True
+            return
+        try:
+            rebuild(store)
+        except RebuildOvertaken:
+            _wait_for_another(store, looks)
+        except StoreReadOnly as error:
+            raise StoreUnavailable(
+                f"its views are of another version, or lost, and cannot be made anew here: {error};"
+                " open the store once as its owner"
+            ) from error
+    if store.views_stale:
+        raise RebuildOvertaken
+
+
+def _wait_for_another(store: EventStore, looks: int) -> None:
+    """Wait until another process has made the views anew, or for so many looks."""
+    pause = Event()
+    for _ in range(looks):
+        if not store.views_stale:
+            return
         pause.wait(_PAUSE_S)
-    return False
 
 
 class Folding:
@@ -151,7 +168,9 @@ class Folding:
         if any(stream == known for known, _ in self.set_aside):
             return None
         try:
-            return list(fold())
+            changes = list(fold())
+            _check_storable(changes)
+            return changes
         except StoreError:
             raise
         except CorruptLog as error:
@@ -198,22 +217,29 @@ class Folding:
         """Yield the rows of a stream that cannot be read as they stand: a person must look, nothing is thrown away."""
         name = stream.removeprefix(f"{category}-")
         if category == "refund":
-            for row in self._live(REFUNDS, refund_id=name) or ():
+            for row in self._live(REFUNDS, refund_id=name):
                 yield from self._refund_as_live(row)
         elif category == "inbox":
-            for row in self._live(INBOX, gateway=name) or ():
+            for row in self._live(INBOX, gateway=name):
                 yield Upsert(INBOX, tuple(row[column] for column in INBOX.names()))
         else:
             gateway, _, payment_id = name.partition("-")
-            for row in self._live(PAYMENTS, gateway=gateway, payment_id=payment_id) or ():
+            for row in self._live(PAYMENTS, gateway=gateway, payment_id=payment_id):
                 yield Upsert(PAYMENTS, (gateway, payment_id, row["currency"], row["captured_minor"], 0, 0, 0))
 
-    def _live(self, view: View, **where: Value) -> list[Row] | None:
-        """Return rows as they stand; None where the table is lost, or of another version."""
+    def _live(self, view: View, **where: Value) -> list[Row]:
+        """Return rows as they stand, those of another version with what it knows; none of a table that is lost."""
         try:
-            return list(self._store.rows(view, where=where))
+            return list(self._store.rows_of_any_version(view, where=where))
         except ViewStale:
-            return None
+            return []
+
+    def _waits(self, key: str) -> bool:
+        """Tell whether a message waits in the inbox; where that is lost, it may."""
+        try:
+            return bool(list(self._store.rows_of_any_version(INBOX, where={"key": key})))
+        except ViewStale:
+            return True
 
     def _refund_as_live(self, row: Row) -> Iterator[Change]:
         yield Upsert(REFUNDS, tuple(row[column] for column in REFUNDS.names()))
@@ -231,8 +257,14 @@ class Folding:
                 continue
             payment = {orphan.evidence.payment_id, orphan.evidence.payment_alias} - {None}
             named = orphan.refund_id == row["refund_id"] or row["payment_id"] in payment
-            if named and self._live(INBOX, key=orphan.key) == []:
+            if named and not self._waits(orphan.key):
                 yield Delete(INBOX, (orphan.key,))
+
+
+def _check_storable(changes: Iterable[Change]) -> None:
+    """Raise `CorruptLog` for a row that no store can hold: it would keep all others from being made."""
+    if any(isinstance(value, str) and "\0" in value for change in changes for value in change[1]):
+        raise CorruptLog("a row would hold a NUL character")
 
 
 def _part_of_payment(row: Row) -> Iterator[Change]:

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from ..audit.agreement import disagreements
-from ..errors import CorruptLog, StoreError, StoreReadOnly, StoreUnavailable
+from ..errors import CorruptLog, StoreError, StoreReadOnly, StoreUnavailable, ViewStale
 from ..opening import store_options
 from ..service.facade import RefundEngine
 from .checking import configuration_findings
@@ -119,14 +119,17 @@ def _store(current: Session, db: str | None) -> Iterator[Finding]:
     try:
         url, options = current.store_url(db), store_options(current.settings)
         try:
-            engine = RefundEngine.open(url, gateways=(), create=False, **options)
+            engine = RefundEngine.open(url, gateways=(), create=False, renew_views=False, **options)
         except StoreReadOnly as error:
             yield Finding("store", WARNING, f"{error}; its durability cannot be read back")
             engine = RefundEngine.open(url, gateways=(), create=False, read_only=True, **options)
         with engine:
             described = engine.store.describe()
             yield Finding("store", OK, ", ".join(f"{name} {value}" for name, value in described.items()))
-            yield from _agreement(engine)
+            try:
+                yield from _agreement(engine)
+            except ViewStale as error:
+                yield Finding("tables", WARNING, error.reason)
             yield from _followed(engine)
     except StoreUnavailable as error:
         yield Finding("store", UNAVAILABLE, error.reason)

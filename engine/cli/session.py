@@ -14,7 +14,7 @@ import typer
 
 from ..composition import configured_gateways
 from ..configuration import STORE_VARIABLE, find_file, read_settings, store_url
-from ..errors import InvalidSetting, StoreReadOnly
+from ..errors import InvalidSetting
 from ..opening import OpenOptions, configured_url, open_configured, store_options
 from ..service.facade import RefundEngine
 from .output import Output
@@ -84,13 +84,9 @@ class Session:
     def reading(self, db: str | None) -> RefundEngine:
         """Open an engine that only reads; a missing store is an error and never an empty new one."""
         url = self.store_url(db)
-        try:
-            return RefundEngine.open(
-                url, gateways=(), read_only=True, create=False, **store_options(self.settings)
-            )
-        except StoreReadOnly:
-            # Its views are those of another refold and must be rebuilt first, which is a write.
-            return self.deciding(db)
+        return RefundEngine.open(
+            url, gateways=(), read_only=True, create=False, **store_options(self.settings)
+        )
 
     def deciding(self, db: str | None) -> RefundEngine:
         """Open an engine that writes without talking of gateways' messages, so it needs no keys."""

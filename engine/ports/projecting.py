@@ -40,10 +40,14 @@ class Entered(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """A field of the first event, among those of these types, in which it is there and not empty; else None."""
+    """A field of the first event, among those of these types, in which it is there and not empty; else None.
+
+    Where that event names `unless`, another field, the stream is left to the projection.
+    """
 
     field: str
     types: tuple[str, ...]
+    unless: str | None = None
 
 
 class ByRank(NamedTuple):

@@ -261,6 +261,14 @@ class EventStore(Subscribable, Protocol):
         """Yield rows whose columns equal `where`, ordered by one unique column (default: the key), above `after`."""
         ...
 
+    def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:
+        """Yield rows of a view's table whichever version has made it: columns it does not have are None.
+
+        Raises:
+            ViewStale: the table is lost, or has not all columns of `where`.
+        """
+        ...
+
     def claim(self, name: str, *, holder: str, now: str, until: str) -> int | None:
         """Take the lease of that name, so that of several workers one does what it stands for.
 

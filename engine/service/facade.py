@@ -60,6 +60,7 @@ class RefundEngine(Queries, Delivering, Awaiting, AbstractContextManager["Refund
         transport: Transport | None = None,
         on_move: MoveHook | None = None,
         on_contact: Callable[[Contacted], None] | None = None,
+        renew_views: bool = True,
     ) -> None:
         """Join a store and gateways; most callers use `open`.
 
@@ -72,6 +73,7 @@ class RefundEngine(Queries, Delivering, Awaiting, AbstractContextManager["Refund
             on_move: called with refund id, state before and state after, once a change of state is durable; what
                 it raises is logged and undoes nothing.
             on_contact: called with what came of each contact with a gateway, once it is durable; likewise.
+            renew_views: whether views of another version, or lost ones, are made anew now.
         """
         self.store = store
         self._threads = Threads()
@@ -96,7 +98,8 @@ class RefundEngine(Queries, Delivering, Awaiting, AbstractContextManager["Refund
             on_contact=on_contact,
         )
         self._importer = Importer(store, self._record_line, keeper, moves)
-        refresh(store)
+        if renew_views:
+            refresh(store)
 
     @classmethod
     def open(
@@ -114,6 +117,7 @@ class RefundEngine(Queries, Delivering, Awaiting, AbstractContextManager["Refund
         on_move: MoveHook | None = None,
         on_contact: Callable[[Contacted], None] | None = None,
         on_append: AppendHook | None = None,
+        renew_views: bool | None = None,
     ) -> Self:
         """Open the store at `url` and an engine on it.
 
@@ -131,6 +135,8 @@ class RefundEngine(Queries, Delivering, Awaiting, AbstractContextManager["Refund
             on_move: called with refund id, state before and state after, once a change of state is durable.
             on_contact: called with what came of each contact with a gateway, once it is durable.
             on_append: called with each append once it is durable, such as `web.Metrics.appended`.
+            renew_views: whether views of another version, or lost ones, are made anew now, after which that version
+                cannot use them; by default unless it is read-only. To use one that is not raises `ViewStale`.
 
         Raises:
             InvalidSetting: the URL is not understood.
@@ -148,7 +154,8 @@ class RefundEngine(Queries, Delivering, Awaiting, AbstractContextManager["Refund
         )
         try:
             parts = composition.parts(gateways, clock, entropy, endpoints)
-            engine = cls(store, **parts, on_move=on_move, on_contact=on_contact)
+            renewed = not read_only if renew_views is None else renew_views
+            engine = cls(store, **parts, on_move=on_move, on_contact=on_contact, renew_views=renewed)
             if not read_only:
                 note_durability(store, durability, parts["clock"])
             return engine

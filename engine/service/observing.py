@@ -169,6 +169,10 @@ class ObservedStore:
         """Yield rows of a view."""
         return self._store.rows(view, where=where, order=order, after=after, limit=limit)
 
+    def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:
+        """Yield rows whichever version has made their table."""
+        return self._store.rows_of_any_version(view, where=where)
+
     def claim(self, name: str, *, holder: str, now: str, until: str) -> int | None:
         """Take the lease of that name; None where another one has not ended."""
         return self._store.claim(name, holder=holder, now=now, until=until)

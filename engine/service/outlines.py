@@ -75,7 +75,7 @@ _REFUND: Final = Outline(
                 ByRank(tuple(map(str, _STATES))),
                 ByRank(tuple(str(Attention.IN_DOUBT) if rank == _IN_DOUBT else "" for rank in _EVERY)),
                 _AMOUNT,
-                Learned("gateway_refund_id", _EVIDENCE),
+                Learned("gateway_refund_id", _EVIDENCE, unless="claimed"),
                 Standing.EVENTS,
                 Standing.OPENED_AT,
                 Standing.LATEST_AT,

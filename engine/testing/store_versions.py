@@ -79,7 +79,7 @@ class VersionsOfViews(StoreScenery):
             pair = Upsert(PAIRS, ("l", "r", None))
             for refused in (
                 raised(ViewStale, newer.row, NEWER, ("a",)),
-                raised(ViewStale, newer.rows, NEWER),
+                raised(ViewStale, lambda: list(newer.rows(NEWER))),
                 raised(ViewStale, newer.append, Write("refund-b", 0, [event()]), changes=[pair, change]),
             ):
                 assert refused.view == "totals"
@@ -87,6 +87,18 @@ class VersionsOfViews(StoreScenery):
             assert newer.row(PAIRS, ("l", "r")) is not None
             assert newer.head() == 2
         self.check_older_rows(5)
+
+    def test_rows_of_another_version_can_be_asked_for_with_what_it_knows(self) -> None:
+        """For a row that nobody can make anew; what it does not know is None."""
+        with closing(self.newer()) as newer:
+            found = {"id": "a", "kind": None, "total": 5, "rank": None}
+            assert list(self.store.rows_of_any_version(TOTALS, where={"id": "a"})) == [found]
+            assert list(newer.rows_of_any_version(NEWER, where={"id": "a"})) == [found | {"note": None}]
+            assert list(newer.rows_of_any_version(NEWER, where={"id": "b"})) == []
+            raised(ViewStale, lambda: list(newer.rows_of_any_version(NEWER, where={"note": "x"})))
+            newer.rebuild(Given((NEWER,), [Upsert(NEWER, ("a", "k", 5, None, "new"))]))
+            found = {"id": "a", "kind": "k", "total": 5, "rank": None}
+            assert list(self.store.rows_of_any_version(TOTALS, where={"kind": "k"})) == [found]
 
     def test_a_newer_version_makes_its_table_beside_the_older_one(self) -> None:
         """Whoever has the older version open reads and appends meanwhile, and all of it is in the newer table."""
@@ -118,6 +130,7 @@ class VersionsOfViews(StoreScenery):
             newer.rebuild(Given((NEWER,), [Upsert(NEWER, ("a", None, 5, None, "new"))]))
             assert self.store.views_stale is True
             raised(ViewStale, self.store.row, TOTALS, ("a",))
+            raised(ViewStale, self.rows)
             write = Write("refund-a", None, [event()])
             assert raised(ViewStale, self.store.append, write, changes=[total("a", 1)]).view == "totals"
             assert self.store.append(write).last == 2

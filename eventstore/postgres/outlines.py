@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from psycopg import sql
 
 from ...engine.ports.projecting import Entered, Learned
-from ..outlining import SHAPE, UNKNOWN, Outlining, Sql, every, joined, listed, numbers, without_rows
+from ..outlining import SHAPE, UNKNOWN, Outlining, Sql, asked, every, joined, listed, numbers, without_rows
 from .rows import listed as named
 from .views import upsert
 
@@ -225,6 +225,11 @@ class _PostgresOutlining(Outlining):
             naming = Sql("strpos(data, %s) > 0", (f'"{outline.apart.field}"',))
             either = every([types, naming])
             found.append(Sql(f"bool_or({either.text})", either.bound))
+        for learned in {cell for row in outline.rows for cell, _ in asked(row) if isinstance(cell, Learned)}:
+            if learned.unless is not None:
+                names = f'%"{learned.field}"%', f'%"{learned.unless}"%'
+                says = every([_one_of(learned.types), Sql("data LIKE %s AND data LIKE %s", names)])
+                found.append(Sql(f"bool_or({says.text})", says.bound))
         if outline.once is not None:
             found.append(Sql("count(*) FILTER (WHERE type = %s) > 1", (outline.once,)))
         refused = joined(found, " OR ")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from ...engine.errors import InvalidInput
 from .. import outlining
@@ -40,9 +40,12 @@ _NEXT: Final = (
     "INSERT INTO views (name, definition) VALUES (%s, '1') ON CONFLICT (name)"
     " DO UPDATE SET definition = (views.definition::bigint + 1)::text RETURNING definition"
 )
-# Who waits for a table keeps all from reading it that come after, and the writer keeps others from writing.
-_NOT_LONG: Final = "SELECT current_setting('lock_timeout'), set_config('lock_timeout', '200ms', true)"
-_AS_LONG_AS: Final = "SELECT set_config('lock_timeout', %s, true)"
+# Who waits for a table keeps all from reading it that come after, and the writer keeps others from writing. It is the
+# statement that is not to take long: each of its tables may be waited for.
+_NOT_LONG: Final = (
+    "SELECT current_setting('statement_timeout'), set_config('statement_timeout', '200ms', true)"
+)
+_AS_LONG_AS: Final = "SELECT set_config('statement_timeout', %s, true)"
 _SEIZE: Final = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE")
 _RENAME_TABLE: Final = sql.SQL("ALTER TABLE {} RENAME TO {}")
 _RENAME_INDEX: Final = sql.SQL("ALTER INDEX {} RENAME TO {}")
@@ -103,7 +106,7 @@ class Tables:
         try:
             with connection.transaction(force_rollback=True):
                 _seize(connection, rebuilt)
-        except LockNotAvailable:
+        except (QueryCanceled, LockNotAvailable):
             return False
         return True
 
@@ -113,7 +116,7 @@ class Tables:
         try:
             with connection.transaction():
                 _seize(connection, rebuilt)
-        except LockNotAvailable:
+        except (QueryCanceled, LockNotAvailable):
             return False
         views.keep_to_own_schema(connection)
         for view in rebuilt:
@@ -141,15 +144,15 @@ def _seize(connection: Connection, rebuilt: Iterable[View]) -> None:
     """Let nobody else use the live tables until the end of the transaction.
 
     Raises:
-        LockNotAvailable: somebody does.
+        QueryCanceled, LockNotAvailable: somebody does.
     """
     views.keep_to_own_schema(connection)
     there = views.tables(connection)
-    (otherwise, _) = connection.execute(_NOT_LONG).fetchall()[0]
-    for view in rebuilt:
-        if view.name in there:
-            views.run(connection, _SEIZE, sql.Identifier(view.name))
-    connection.execute(_AS_LONG_AS, (otherwise,))
+    names = [sql.Identifier(view.name) for view in rebuilt if view.name in there]
+    if names:
+        otherwise, _ = connection.execute(_NOT_LONG).fetchall()[0]
+        views.run(connection, _SEIZE, sql.SQL(", ").join(names))
+        connection.execute(_AS_LONG_AS, (otherwise,))
 
 
 class PostgresRebuilding(Rebuilding):

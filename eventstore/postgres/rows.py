@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _AND: Final = sql.SQL(" AND ")
 _COMMA: Final = sql.SQL(", ")
 _ROW: Final = sql.SQL("SELECT {} FROM {} WHERE {}")
+_LIVE_ROW: Final = sql.SQL(
+    "SELECT made.definition, {} FROM views AS made LEFT JOIN {} AS own ON {} WHERE made.name = %s::text"
+)
 
 
 def listed(names: Iterable[str]) -> sql.Composed:
@@ -36,6 +39,21 @@ def one_row(view: View, table: str) -> sql.Composed:
     """Return the SELECT for the row of a key."""
     found = _AND.join(_equals(view, name) for name in view.key)
     return _ROW.format(listed(view.names()), sql.Identifier(table), found)
+
+
+@cache
+def live_row(view: View) -> sql.Composed:
+    """Return the SELECT for the definition that a live table was made with, and its row of a key, if it has that."""
+    columns = _COMMA.join(sql.Identifier("own", name) for name in view.names())
+    found = _AND.join(_equals(view, name, "own") for name in view.key)
+    return _LIVE_ROW.format(columns, sql.Identifier(view.name), found)
+
+
+@cache
+def some_columns(view: View, names: tuple[str, ...], where: tuple[str, ...]) -> sql.Composed:
+    """Return the SELECT for some columns of the rows whose columns equal values."""
+    found = _AND.join(_equals(view, name) for name in where)
+    return _ROW.format(listed(names), sql.Identifier(view.name), found)
 
 
 @cache
@@ -72,11 +90,11 @@ def selection(
     return select + sql.SQL(" LIMIT %s::bigint")
 
 
-def _equals(view: View, name: str) -> sql.Composed:
-    return _compared(view, name, "=")
+def _equals(view: View, name: str, *table: str) -> sql.Composed:
+    return _compared(view, name, "=", *table)
 
 
-def _compared(view: View, name: str, operator: str) -> sql.Composed:
+def _compared(view: View, name: str, operator: str, *table: str) -> sql.Composed:
     kind = next(column.kind for column in view.columns if column.name == name)
     shapes: Final = {
         ("=", int): sql.SQL("{} = %s::bigint"),
@@ -84,4 +102,4 @@ def _compared(view: View, name: str, operator: str) -> sql.Composed:
         (">", int): sql.SQL("{} > %s::bigint"),
         (">", str): sql.SQL("{} > %s::text"),
     }
-    return shapes[operator, kind].format(sql.Identifier(name))
+    return shapes[operator, kind].format(sql.Identifier(*table, name))

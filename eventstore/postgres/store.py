@@ -83,46 +83,39 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
         self._waiting = Waiting(self._readers, timeout_s=timeout_s)
         try:
             if read_only:
-                self._stale = self._looked_at()
+                self._look()
             else:
                 self._writer = Writer(self._address, timeout_s=timeout_s, durability=durability)
-                self._stale = self._opened(create=create)
+                self._open(create=create)
         except BaseException:
             self.close()
             raise
 
-    def _looked_at(self) -> bool:
-        """Check what a reader finds; tell whether the views must be rebuilt."""
+    def _look(self) -> None:
+        """Check what a reader finds."""
         with self._reading() as connection:
             if not schema.applied(connection):
                 raise self._none_there()
-            lost = ", ".join(view.name for view in tables.lost(connection, self._views))
-            if lost:
-                raise StoreUnavailable(
-                    f"{self._address} has lost the table of its view {lost};"
-                    " `refold replay` makes it again from the log"
-                )
-            return self._are_stale(connection)
 
-    def _opened(self, *, create: bool) -> bool:
-        """Check what a writer finds, and prepare what is missing; tell whether the views must be rebuilt."""
+    def _open(self, *, create: bool) -> None:
+        """Check what a writer finds, and prepare what is missing."""
         with self._reading() as connection:
             there = schema.applied(connection)
             if not there and not create:
                 raise self._none_there()
             if there:
                 schema.check_may_write(connection, str(self._address), self._views)
-            if schema.is_current(connection) and not tables.stale(connection, self._views):
-                return False
-        return self._prepared()
+            ready = schema.is_current(connection) and not tables.stale(connection, self._views)
+        if not ready:
+            self._prepare()
 
     def _none_there(self) -> StoreUnavailable:
         return StoreUnavailable(
             f"there is no store at {self._address}; `refold request`, `refold register` or `refold ingest` makes one"
         )
 
-    def _prepared(self) -> bool:
-        """Migrate, and where the log is empty create the views; tell whether they must be rebuilt.
+    def _prepare(self) -> None:
+        """Migrate, and where the log is empty create the views; others must be rebuilt.
 
         Tables of another version stay as they are until then, for those that have the store open.
 
@@ -137,7 +130,6 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
             tables.check_replaceable(connection, changed)
             if log.head(connection) == 0 and log.first_missing(connection) is None:
                 tables.recreate(connection, changed)
-            return self._are_stale(connection)
 
     # ---- writing
 
@@ -214,10 +206,8 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
 
     def row(self, view: View, key: tuple[Value, ...]) -> Row | None:
         """Return one row of a view."""
-        self._check_fresh(view)
-        with self._reading() as connection:
-            values = connection.execute(rows.one_row(view, view.name), key).fetchone()
-        return None if values is None else dict(zip(view.names(), values, strict=True))
+        with self._reading() as connection, tables.of_this_version(view):
+            return tables.row(connection, view, key)
 
     def rows(
         self,
@@ -234,22 +224,24 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
         select = rows.selection(view, nones, order, after=after is not None)
         bound = tuple(value for value in (*equal.values(), after) if value is not None)
         self._check_open()
-        self._check_fresh(view)
-        return self._rows(view.names(), select, bound, limit)
+        return self._rows(view, select, bound, limit)
 
     def _rows(
-        self, names: tuple[str, ...], select: sql.Composed, bound: tuple[Value, ...], limit: int | None
+        self, view: View, select: sql.Composed, bound: tuple[Value, ...], limit: int | None
     ) -> Iterator[Row]:
         own = self._writer is not None and self._writer.owned() is not None
         # The batch may be over before the rows are read: take them now.
         at_once = limit if own or (limit is not None and limit <= _PAGE) else _PAGE + 1
-        with self._reading() as connection:
+        with self._reading() as connection, tables.of_this_version(view):
             found = connection.execute(select, (*bound, at_once)).fetchall()
+            self._check_fresh(connection, view)
         whole = own or limit == at_once or len(found) <= _PAGE
-        for values in found if whole else self._streamed(select, (*bound, limit)):
-            yield dict(zip(names, values, strict=True))
+        for values in found if whole else self._streamed(view, select, (*bound, limit)):
+            yield dict(zip(view.names(), values, strict=True))
 
-    def _streamed(self, select: sql.Composed, bound: tuple[Value, ...]) -> Iterator[tuple[Any, ...]]:
+    def _streamed(
+        self, view: View, select: sql.Composed, bound: tuple[Value, ...]
+    ) -> Iterator[tuple[Any, ...]]:
         """Yield rows page by page, all as they are at one moment."""
         with (
             self._readers.one() as connection,
@@ -257,10 +249,16 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
             connection.cursor(name="refold_rows") as cursor,
         ):
             cursor.itersize = _PAGE
-            yield from cursor.execute(select, bound)
+            with tables.of_this_version(view):
+                cursor.execute(select, bound)
+                self._check_fresh(connection, view)
+            yield from cursor
 
-    def _are_stale(self, connection: Connection) -> bool:
-        return bool(tables.stale(connection, self._views))
+    def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:
+        """Yield rows of a view's table whichever version has made it: columns it does not have are None."""
+        with self._reading() as connection:
+            found = tables.rows_of_any_version(connection, view, where)
+        yield from found
 
     # ---- leases
 

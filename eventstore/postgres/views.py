@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
+from psycopg.errors import UndefinedColumn, UndefinedTable
 
-from ...engine.errors import StoreUnavailable
+from ...engine.errors import StoreUnavailable, ViewStale
 from ...engine.ports import Difference
 from . import grants
 from .changes import as_json, calls
 from .definitions import definition, function_names
-from .rows import listed, one_row, ordered
+from .rows import listed, live_row, one_row, ordered, some_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +26,10 @@ _KEPT: Final = "SELECT name, definition FROM views"
 _TABLES: Final = (
     "SELECT relname FROM pg_class WHERE relkind = 'r'"
     " AND relnamespace = to_regnamespace(quote_ident(current_schema()))"
+)
+_COLUMNS: Final = (
+    "SELECT attname, atttypid::regtype::text FROM pg_attribute"
+    " WHERE attrelid = to_regclass(quote_ident(%s)) AND attnum > 0 AND NOT attisdropped"
 )
 _FUNCTIONS: Final = (
     "SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(quote_ident(current_schema()))"
@@ -61,12 +67,6 @@ def stale(connection: Connection, declared: Iterable[View]) -> list[View]:
     """Return the views whose table was made with another definition, was never filled since, or is lost."""
     kept, there = _kept(connection), tables(connection)
     return [view for view in declared if kept.get(view.name) != definition(view) or view.name not in there]
-
-
-def lost(connection: Connection, declared: Iterable[View]) -> list[View]:
-    """Return the views that were filled and whose table is not there any more."""
-    kept, there = _kept(connection), tables(connection)
-    return [view for view in declared if kept.get(view.name) == definition(view) and view.name not in there]
 
 
 def _kept(connection: Connection) -> dict[str, str]:
@@ -152,6 +152,9 @@ def create(connection: Connection, view: View, suffix: str = "") -> None:
     run(connection, _CREATE_TABLE, sql.Identifier(view.name + suffix), _COMMA.join(columns), listed(view.key))
 
 
+TYPES: Final = {int: "bigint", str: "text"}
+
+
 def _type(column: Column) -> sql.SQL:
     return sql.SQL("bigint") if column.kind is int else sql.SQL('text COLLATE "C"')
 
@@ -227,6 +230,50 @@ def _delete(view: View, table: str) -> sql.Composed:
 def _cell(place: int, column: Column) -> sql.Composed:
     shape = sql.SQL("(each__row->>{})::bigint") if column.kind is int else sql.SQL("each__row->>{}")
     return shape.format(sql.Literal(place))
+
+
+# ---- rows
+
+
+@contextmanager
+def of_this_version(view: View) -> Iterator[None]:
+    """Turn the error for a table of another version, or for none, into ours."""
+    try:
+        yield
+    except (UndefinedColumn, UndefinedTable) as error:
+        raise ViewStale(view.name) from error
+
+
+def row(connection: Connection, view: View, key: Sequence[Value]) -> Mapping[str, Value] | None:
+    """Return one row of a live table.
+
+    Raises:
+        ViewStale: the table is of another version; that is looked at in the same statement.
+    """
+    found = connection.execute(live_row(view), (*key, view.name)).fetchone()
+    if found is None or found[0] != definition(view):
+        raise ViewStale(view.name)
+    made = dict(zip(view.names(), found[1:], strict=True))
+    return None if made[view.key[0]] is None else made
+
+
+def rows_of_any_version(
+    connection: Connection, view: View, where: Mapping[str, Value]
+) -> list[Mapping[str, Value]]:
+    """Return rows of a live table with the columns of `view` that it has.
+
+    Raises:
+        ViewStale: it is lost, or has none of the columns of `where`.
+    """
+    there: dict[str, str] = dict(connection.execute(_COLUMNS, (view.name,)).fetchall())
+    own = {
+        column.name: column.kind for column in view.columns if there.get(column.name) == TYPES[column.kind]
+    }
+    if not own.keys() >= where.keys():
+        raise ViewStale(view.name)
+    select = some_columns(view, tuple(own), tuple(where))
+    found = connection.execute(select, tuple(where.values())).fetchall()
+    return [dict.fromkeys(view.names()) | dict(zip(own, values, strict=True)) for values in found]
 
 
 # ---- changes and differences

@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from ...engine.ports import Body
+    from ..request import Request
 
 _FOLD_AFTER: Final = 4_000
 """Changed rows after which the write-ahead log is folded back into the file.
 
-Each commit counts as `_ROWS_A_COMMIT` more, and `_BYTES_A_ROW` of message bodies as one. They are few, so that the log
+Each commit counts as `_ROWS_A_COMMIT` more, and `_BYTES_A_ROW` of data and bodies as one. They are few, so that the log
 is soon written over: a file that grows takes longer to reach the disk. They are more than an import commits at once,
 because a page that several commits change is folded once.
 """
 _ROWS_A_COMMIT: Final = 10
 """A commit writes some pages whatever it changes."""
-_BYTES_A_ROW: Final = 1_024
+_BYTES_A_ROW: Final = 2_048
 FOLD: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 """Copies what no reader is in the way of into the file."""
 _FOLD_AND_EMPTY: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
@@ -44,10 +44,11 @@ class WriteAheadLog:
         """Begin with a new connection, which has changed nothing."""
         self._folded = self._commits = self._bytes = 0
 
-    def took(self, bodies: Iterable[Body]) -> None:
-        """Count what message bodies take."""
-        for body in bodies:
-            self._bytes += len(body.content)
+    def took(self, requests: Iterable[Request]) -> None:
+        """Count what the data and the bodies of appends take."""
+        for writes, _, _, bodies, _ in requests:
+            self._bytes += sum(len(data) for _, _, events in writes for _, _, data in events)
+            self._bytes += sum(len(body.headers) + len(body.content) for body in bodies)
 
     def must_empty(self) -> None:
         """From the next commit on, let no copy of what was deleted stay behind."""

@@ -36,9 +36,13 @@ STREAMS: Final = (
 # text is above every number, and the two signs at which a list and an object start are below these two.
 _PLAIN: Final = {
     int: f"{{0}} BETWEEN 2 AND {10**18 - 1} AND typeof({{0}}) = 'integer'",
-    str: "{0} >= '' AND NOT ({0} >= '[' AND {0} < '\\') AND NOT ({0} >= '{{' AND {0} < '|')",
+    str: "{0} > '' AND NOT ({0} >= '[' AND {0} < '\\') AND NOT ({0} >= '{{' AND {0} < '|')",
 }
 """The condition that a field is one of a column's kind."""
+_LEFT: Final = "'['"
+"""No text that is plain."""
+_ESCAPE: Final = "\\u"
+"""An escape by number: it may stand for what no text can hold, or for half a character, or hide the name of a field."""
 
 
 # SQLite reads the 31st of each month, and 24:00; once it reckons with them they are spelt otherwise.
@@ -169,17 +173,30 @@ class _SqliteOutlining(Outlining):
     def _columns(self) -> Iterator[tuple[str, Sql]]:
         for field, name in list(self._fields.items()):
             path, event = f"$.{field.field}", self._event(field.types)
-            first = f"json_extract({event}.data, ?)"
             if isinstance(field, Entered):
-                yield name, Sql(first, (path,))
+                yield name, Sql(f"json_extract({event}.data, ?)", (path,))
                 continue
-            later = (
-                "(SELECT json_extract(later.data, ?) FROM events AS later"  # noqa: S608 - made of constants
-                " WHERE later.stream = each.stream AND later.version <= each.last"
-                f" AND later.type IN ({_marks(field.types)}) AND json_extract(later.data, ?) <> ''"
-                " ORDER BY later.version LIMIT 1)"
+            first, later = self._learned(field, event), self._learned(field, "later")
+            yield (
+                name,
+                Sql(
+                    f"coalesce(nullif({first.text}, ''), (SELECT {later.text} FROM events AS later"  # noqa: S608 - made of constants
+                    " WHERE later.stream = each.stream AND later.version <= each.last"
+                    f" AND later.type IN ({_marks(field.types)}) AND json_extract(later.data, ?) <> ''"
+                    " ORDER BY later.version LIMIT 1))",
+                    (*first.bound, *later.bound, *field.types, path),
+                ),
             )
-            yield name, Sql(f"coalesce(nullif({first}, ''), {later})", (path, path, *field.types, path))
+
+    @staticmethod
+    def _learned(field: Learned, event: str) -> Sql:
+        """Return what an event says in a field, or what leaves its stream."""
+        left = [_ESCAPE, *([f'"{field.unless}"'] if field.unless is not None else [])]
+        named = " OR ".join([f"instr({event}.data, ?)"] * len(left))
+        return Sql(
+            f"CASE WHEN {named} THEN {_LEFT} ELSE json_extract({event}.data, ?) END",
+            (*left, f"$.{field.field}"),
+        )
 
     def _event(self, types: tuple[str, ...]) -> str:
         if self._outline.opening is not None and types == (self._outline.opening,):
@@ -197,7 +214,10 @@ class _SqliteOutlining(Outlining):
             conditions.append(Sql("each.often < 2"))
         start = self._outline.start
         conditions += [
-            Sql(f"({name}.data IS NULL OR substr({name}.data, 1, ?) = ?)", (len(start), start))
+            Sql(
+                f"({name}.data IS NULL OR substr({name}.data, 1, ?) = ? AND instr({name}.data, ?) = 0)",
+                (len(start), start, _ESCAPE),
+            )
             for name in self._joined()
         ]
         return every(conditions)

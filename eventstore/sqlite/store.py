@@ -91,9 +91,6 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
                 f"there is no store at {self.path}; `refold request`, `refold register` or `refold ingest` makes one"
             )
         if read_only:
-            with self._readers.one() as connection:
-                self._check_none_lost(connection)
-                self._stale = self._are_stale(connection)
             return
         if there and not os.access(self.path, os.W_OK):
             raise StoreReadOnly(str(self.path))
@@ -102,17 +99,11 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
         )
         with self._readers.one() as connection:
             ready = schema.is_current(connection) and not tables.stale(connection, self._views)
-        self._stale = False if ready else self._prepared()
+        if not ready:
+            self._prepare()
 
-    def _check_none_lost(self, connection: sqlite3.Connection) -> None:
-        lost = ", ".join(view.name for view in tables.lost(connection, self._views))
-        if lost:
-            raise StoreUnavailable(
-                f"{self.path} has lost the table of its view {lost}; `refold replay` makes it again from the log"
-            )
-
-    def _prepared(self) -> bool:
-        """Migrate, and where the log is empty create the views; tell whether they must be rebuilt.
+    def _prepare(self) -> None:
+        """Migrate, and where the log is empty create the views; others must be rebuilt.
 
         Tables of another version stay as they are until then, for those that have the store open.
         """
@@ -120,7 +111,6 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
             schema.migrate(connection)
             if log.head(connection) == 0 and log.first_missing(connection) is None:
                 tables.recreate(connection, tables.stale(connection, self._views))
-            return self._are_stale(connection)
 
     # ---- writing
 
@@ -199,10 +189,8 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
 
     def row(self, view: View, key: tuple[Value, ...]) -> Row | None:
         """Return one row of a view."""
-        self._check_fresh(view)
-        with self._reading() as connection:
-            values = connection.execute(tables.statements(view, view.name).row, key).fetchone()
-        return None if values is None else dict(zip(view.names(), values, strict=True))
+        with self._reading() as connection, tables.of_this_version(view):
+            return tables.row(connection, view, key)
 
     def rows(
         self,
@@ -218,24 +206,31 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
         sql = tables.selection(view, tuple(equal), order, after=after is not None, limited=limit is not None)
         arguments = (*equal.values(), *(value for value in (after, limit) if value is not None))
         self._readers.check_open()
-        self._check_fresh(view)
-        return self._rows(view.names(), sql, arguments)
+        return self._rows(view, sql, arguments)
 
-    def _rows(self, names: tuple[str, ...], sql: str, arguments: tuple[Value, ...]) -> Iterator[Row]:
-        own = self._owned()
+    def _rows(self, view: View, sql: str, arguments: tuple[Value, ...]) -> Iterator[Row]:
+        names, own = view.names(), self._owned()
         if own is not None:  # The batch may be over before the rows are read: take them now.
-            with self._translated():
+            with self._translated(), tables.of_this_version(view):
                 found = own.execute(sql, arguments).fetchall()
+                self._check_fresh(own, view)
             for values in found:
                 yield dict(zip(names, values, strict=True))
             return
-        with self._readers.one() as connection, closing(connection.execute(sql, arguments)) as cursor:
-            for values in cursor:
-                yield dict(zip(names, values, strict=True))
-                self._readers.check_here()
+        with self._readers.one() as connection:
+            with tables.of_this_version(view):
+                reading = connection.execute(sql, arguments)
+            with closing(reading) as cursor:
+                self._check_fresh(connection, view)  # all rows are read as they are at this moment
+                for values in cursor:
+                    yield dict(zip(names, values, strict=True))
+                    self._readers.check_here()
 
-    def _are_stale(self, connection: sqlite3.Connection) -> bool:
-        return bool(tables.stale(connection, self._views))
+    def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:
+        """Yield rows of a view's table whichever version has made it: columns it does not have are None."""
+        with self._reading() as connection:
+            found = tables.rows_of_any_version(connection, view, where)
+        yield from found
 
     # ---- leases
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,7 +14,6 @@ from ...engine.errors import InvalidInput, InvalidSetting, ViewStale
 from ...engine.ports import Delete, Difference
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlite_utils.db import Table
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _TAKEN: Final = frozenset({"bodies", "dead_letters", "events", "keys", "leases", "subscriptions", "views"})
 _KEPT: Final = "SELECT name, definition FROM views"
+_COLUMNS: Final = "SELECT name FROM pragma_table_info(?)"
 _TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
 RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
 
@@ -35,6 +37,12 @@ _SUM: Final = (
 )
 
 
+_LIVE: Final = (
+    'SELECT made.definition, {columns} FROM views AS made LEFT JOIN "{table}" AS own ON {equal}'
+    " WHERE made.name = ?"
+)
+
+
 class Statements(NamedTuple):
     """One view's statements, in which every value is bound, and the definition that the table must have."""
 
@@ -42,6 +50,7 @@ class Statements(NamedTuple):
     upsert: str
     delete: str
     row: str
+    live: str
 
 
 @cache
@@ -64,11 +73,15 @@ def statements(view: View, table: str) -> Statements:
     """Return the statements of a view kept in `table`."""
     found = " AND ".join(f'"{name}" = ?' for name in view.key)
     before, after = upsert(view, table)
+    # A name that is no column would be taken for a text, unless it says whose it is.
+    columns = ", ".join(f'own."{name}"' for name in view.names())
+    equal = " AND ".join(f'own."{name}" = ?' for name in view.key)
     return Statements(
         definition=definition(view),
         upsert=f"{before} VALUES ({', '.join('?' * len(view.columns))}) {after}",
         delete=f'DELETE FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
         row=f'SELECT {_listed(view.names())} FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
+        live=_LIVE.format(columns=columns, table=table, equal=equal),
     )
 
 
@@ -149,12 +162,6 @@ def stale(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View
     return [view for view in declared if kept.get(view.name) != definition(view) or view.name not in there]
 
 
-def lost(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View]:
-    """Return the views that were filled and whose table is not there any more."""
-    kept, there = dict(connection.execute(_KEPT)), tables(connection)
-    return [view for view in declared if kept.get(view.name) == definition(view) and view.name not in there]
-
-
 def tables(connection: sqlite3.Connection) -> set[str]:
     """Return the names of all tables there are."""
     return {name for (name,) in connection.execute(_TABLES)}
@@ -185,6 +192,55 @@ def create_indexes(db: Database, view: View, suffix: str = "", ending: str = "")
 
 def _table(db: Database, name: str) -> Table:
     return db.table(name)
+
+
+# ---- rows
+
+_DIFFERS: Final = ("no such column", "no such table")
+"""How SQLite begins to say so."""
+
+
+@contextmanager
+def of_this_version(view: View) -> Iterator[None]:
+    """Turn the error for a table of another version, or for none, into ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if str(error).startswith(_DIFFERS):
+            raise ViewStale(view.name) from error
+        raise
+
+
+def row(connection: sqlite3.Connection, view: View, key: Sequence[Value]) -> Mapping[str, Value] | None:
+    """Return one row of a live table.
+
+    Raises:
+        ViewStale: the table is of another version; that is looked at in the same statement.
+    """
+    statement = statements(view, view.name)
+    found = connection.execute(statement.live, (*key, view.name)).fetchone()
+    if found is None or found[0] != statement.definition:
+        raise ViewStale(view.name)
+    made = dict(zip(view.names(), found[1:], strict=True))
+    return None if made[view.key[0]] is None else made
+
+
+def rows_of_any_version(
+    connection: sqlite3.Connection, view: View, where: Mapping[str, Value]
+) -> list[Mapping[str, Value]]:
+    """Return rows of a live table with the columns of `view` that it has.
+
+    Raises:
+        ViewStale: it is lost, or has none of the columns of `where`.
+    """
+    there = {name for (name,) in connection.execute(_COLUMNS, (view.name,))}
+    if not there.issuperset(where):
+        raise ViewStale(view.name)
+    names = [name for name in view.names() if name in there]
+    conditions = " AND ".join(f'"{name}" IS ?' for name in where)
+    select = f'SELECT {_listed(names)} FROM "{view.name}" WHERE {conditions}'  # noqa: S608 - names come from code
+    found = connection.execute(select, tuple(where.values())).fetchall()
+    return [dict.fromkeys(view.names()) | dict(zip(names, values, strict=True)) for values in found]
 
 
 # ---- changes

@@ -102,7 +102,7 @@ class Writer:
             return self._turns.run(request)
         with self._savepoint(outer), translated(self._path, self._timeout_s):
             (outcome,) = appending.append(outer, [request])
-            self._wal.took(request.bodies)
+            self._wal.took([request])
             if not isinstance(outcome, Appended):
                 raise outcome
             return outcome
@@ -122,8 +122,9 @@ class Writer:
         """Append in one commit; False where that failed for several of them, and none of it is stored."""
         connection = self._begun()
         try:
-            outcomes = appending.append(connection, [member.request for member in members])
-            self._wal.took(body for member in members for body in member.request.bodies)
+            requests = [member.request for member in members]
+            outcomes = appending.append(connection, requests)
+            self._wal.took(requests)
             self._commit(connection)
         except OutcomeUnknown as error:
             for member in members:

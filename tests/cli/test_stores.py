@@ -110,10 +110,20 @@ def test_a_file_of_something_else_is_not_touched(run, tmp_path):
     assert (tmp_path / "other.db").read_bytes() == before
 
 
-def test_tables_of_another_refold_are_rebuilt_before_reading(run, store):
+def test_tables_of_another_refold_are_left_to_it_by_who_only_reads(run, store):
+    """Until somebody says so: its service may be running."""
     expected = run("list", "--json", "--db", store).out
     with closing(sqlite3.connect(store)) as connection, connection:
         connection.execute("UPDATE views SET definition = 'older'")
+    for command in ("list", "attention", "payments"):
+        refused = run(command, "--db", store)
+        assert refused.code == 3
+        assert "is lost, or of another version" in refused.err
+        assert "`refold replay`" in refused.err
+    assert "of another version" in run("doctor", "--db", store).out
+    with closing(sqlite3.connect(store)) as connection:
+        assert set(connection.execute("SELECT definition FROM views")) == {("older",)}
+    assert run("replay", "--db", store).code == 0
     assert run("list", "--json", "--db", store).out == expected
 
 

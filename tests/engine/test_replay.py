@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import refold.engine.audit
-from refold.engine.errors import StoreUnavailable
+from refold.engine.errors import ViewStale
 from refold.engine.ports import Delete, Upsert, Write
 from refold.engine.service.views import ATTENTION, INBOX, PAYMENTS, REFUNDS
 
@@ -146,8 +146,8 @@ def test_a_view_whose_table_was_dropped_is_replayed(open_at, ask, wire, tmp_path
     assert dump(engine) == before
     drop()
     engine.close()
-    with pytest.raises(StoreUnavailable, match=f"{view.name}; `refold replay`"):
-        open_at(url, read_only=True)
+    with pytest.raises(ViewStale, match=f"the view {view.name} is lost"):
+        dump(open_at(url, read_only=True))
     again = open_at(url)
     assert dump(again) == before
     assert again.replay().agrees

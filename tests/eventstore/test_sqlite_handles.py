@@ -123,6 +123,6 @@ def test_a_connection_that_met_an_error_is_not_used_again(open_store, append, ra
     assert len(store._readers._idle) == 1
     with raw() as connection:
         connection.execute("DROP TABLE totals")
-    with pytest.raises(StoreUnavailable, match="no such table"):
+    with pytest.raises(StoreUnavailable, match="totals is lost"):
         store.row(TOTALS, ("t",))
     assert store._readers._idle == []

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from totals import TOTALS
@@ -73,8 +74,8 @@ def test_many_handles_may_create_a_store_at_once(path):
     def opened(_):
         gate.wait()
         store = SqliteStore(path, views=[TOTALS])
-        store.close()
-        return store.views_stale
+        with closing(store):
+            return store.views_stale
 
     with ThreadPoolExecutor(6) as pool:
         assert set(pool.map(opened, range(6))) == {False}

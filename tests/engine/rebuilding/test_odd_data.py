@@ -46,7 +46,16 @@ def both_ways(engine, dump):
 
 ODD_AMOUNTS = ['"5"', "5.0", "5e0", "true", "null", "[5]", '{"a":5}', "9" * 19, "9" * 40, "0", "-5", None]
 ODD_TEXTS = ["5", "true", "null", '["evonet"]', '{"a":"evonet"}', None]
-PLAIN_TEXTS = ['""', '"é💥"', r'"a\"b\\c\/d\n"', '"\\u0065vonet"', '" a "']
+PLAIN_TEXTS = [
+    '""',
+    '"é💥"',
+    r'"a\"b\\c\/d\n"',
+    '"\\u0065vonet"',
+    '" a "',
+    r'"p\ud800"',
+    r'"p\u0000x"',
+    '"p\ufffd"',
+]
 ODD_CURRENCIES = ['"ZZZ"', '"hk"', '"hkd"', '"HKD "', '"XAU"', '"JPY"']
 EARLY = "0001-01-01T00:00:00.000000Z"
 TIME = "2026-11-21T12:00:00.000000Z"
@@ -82,6 +91,14 @@ ODD_EVIDENCE = {
     "spaced": [said(' , "gateway_refund_id" : "n-1" ')],
     "escaped": [said(',"gateway_refund_i\\u0064":"n-1"')],
     "newer": [said(""), '{"v":2' + said("")[6:]],
+    "claimed": [said(',"gateway_refund_id":"n-1","claimed":"success"')],
+    "claimed-late": [
+        said(""),
+        said(',"claimed":"success","gateway_refund_id":"n-1"'),
+        said(',"gateway_refund_id":"n-3"'),
+    ],
+    "half": [said(r',"gateway_refund_id":"n\ud800"')],
+    "half-late": [said(""), said(r',"gateway_refund_id":"n\ud800"')],
     "adopting": [said(',"adopted_fr\\u006fm":"k-1"')],
     "adopting-late": [said(""), said(',"adopted_from":"k-2"')],
 }

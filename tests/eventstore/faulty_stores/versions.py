@@ -1,5 +1,7 @@
 """Faults in the views of another version."""
 
+from functools import cached_property
+
 from refold.engine.errors import ViewStale
 from refold.engine.ports import Given
 from refold.eventstore import SqliteStore
@@ -15,13 +17,12 @@ class OnDisk(SqliteStore):
 
 
 class EmptiesTablesAtOnce(OnDisk):
-    def _prepared(self):
+    def _prepare(self):
         with self._writing() as connection:
             schema.migrate(connection)
             views.recreate(connection, views.stale(connection, self._views))
             if log.head(connection):
                 connection.execute("UPDATE views SET definition = ''")
-        return True
 
 
 class EmptiesTablesBeforeARebuild(OnDisk):
@@ -30,9 +31,19 @@ class EmptiesTablesBeforeARebuild(OnDisk):
         return super().rebuild(projection, **options)
 
 
-class ReadsAnyVersion(OnDisk):
-    def _check_fresh(self, view):
-        pass
+class ReadsRowsOfAnyVersion(OnDisk):
+    def rows(self, view, *, where=None, **_):
+        return self.rows_of_any_version(view, where=where or {"id": "a"})
+
+
+class ReadsARowOfAnyVersion(OnDisk):
+    def row(self, view, key):
+        return next(self.rows_of_any_version(view, where=dict(zip(view.key, key, strict=True))), None)
+
+
+class KnowsNoRowsOfAnotherVersion(OnDisk):
+    def rows_of_any_version(self, view, *, where):
+        return iter(self.rows(view, where=where))
 
 
 class LeavesOutChangesOfAnotherVersion(OnDisk):
@@ -66,15 +77,23 @@ class TakesViewsForMadeAtTheBeginning(OnDisk):
 
 
 class LooksAtItsViewsOnce(OnDisk):
-    @property
+    @cached_property
     def views_stale(self):
-        return self._stale
+        return super().views_stale
+
+    def _open(self, **options):
+        super()._open(**options)
+        assert self.views_stale in {False, True}
 
 
 CAUGHT = [
     (LooksAtItsViewsOnce, "an_older_version_changes_no_table_of_a_newer_one"),
     (EmptiesTablesAtOnce, "to_open_a_store_with_other_views_changes_nothing_for_who_has_it_open"),
-    (ReadsAnyVersion, "a_view_of_another_version_is_neither_read_nor_changed"),
+    (ReadsRowsOfAnyVersion, "a_view_of_another_version_is_neither_read_nor_changed"),
+    (ReadsARowOfAnyVersion, "a_view_of_another_version_is_neither_read_nor_changed"),
+    (ReadsRowsOfAnyVersion, "an_older_version_changes_no_table_of_a_newer_one"),
+    (ReadsARowOfAnyVersion, "an_older_version_changes_no_table_of_a_newer_one"),
+    (KnowsNoRowsOfAnotherVersion, "rows_of_another_version_can_be_asked_for_with_what_it_knows"),
     (LeavesOutChangesOfAnotherVersion, "a_view_of_another_version_is_neither_read_nor_changed"),
     (EmptiesTablesBeforeARebuild, "a_newer_version_makes_its_table_beside_the_older_one"),
     (ForgetsWhatTheOlderVersionAppends, "a_newer_version_makes_its_table_beside_the_older_one"),

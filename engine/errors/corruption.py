@@ -22,8 +22,11 @@ class EventMissing(CorruptLog):
     """The log (`stream` is None) or a stream has a gap: its event `number`, a position or a version, is not there."""
 
     def __init__(self, number: int, stream: str | None = None) -> None:
-        named = f"event {number} of the log" if stream is None else f"event {number} of stream {stream}"
-        super().__init__(f"{named} is missing, later ones may be there; `refold replay` tells what is left")
+        if stream is None:
+            named, way = f"event {number} of the log", "restore a backup, and ingest what came after it"
+        else:
+            named, way = f"event {number} of stream {stream}", "`refold replay` tells what is left"
+        super().__init__(f"{named} is missing, later ones may be there; {way}")
         self.number, self.stream = number, stream
 
 

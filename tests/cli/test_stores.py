@@ -1,5 +1,6 @@
 """Which store a command works on, and every exit code that a store can cause."""
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -120,6 +121,9 @@ def test_tables_of_another_refold_are_left_to_it_by_who_only_reads(run, store):
         assert refused.code == 3
         assert "is lost, or of another version" in refused.err
         assert "`refold replay`" in refused.err
+    refund_id = json.loads(expected)[0]["refund_id"]
+    for command in (("show", refund_id), ("history", refund_id), ("backup", f"{store}.copy")):
+        assert run(*command, "--db", store).code == 0
     assert "of another version" in run("doctor", "--db", store).out
     with closing(sqlite3.connect(store)) as connection:
         assert set(connection.execute("SELECT definition FROM views")) == {("older",)}

@@ -103,7 +103,7 @@ def test_every_refund_ends_as_the_books_say_and_none_is_paid_twice(world):
                 there.end(worker, how=signal.SIGKILL)
                 worker = there.start_worker()
         there.until(
-            lambda: len(set(there.posts())) >= len(asked) * 9 // 10, 120, lambda: len(set(there.posts()))
+            lambda: len(set(there.posts())) >= len(asked) * 9 // 10, 300, lambda: len(set(there.posts()))
         )
 
         def open_ones():
@@ -115,7 +115,7 @@ def test_every_refund_ends_as_the_books_say_and_none_is_paid_twice(world):
             )
             return {refund_id: reason for refund_id, reason in found if reason is not None}
 
-        there.until(lambda: not open_ones(), 120, lambda: told(there, open_ones()))
+        there.until(lambda: not open_ones(), 300, lambda: told(there, open_ones()))
         assert there.end(worker, how=signal.SIGTERM) == 0
         there.running.until_delivered()
         assert open_ones() == {}

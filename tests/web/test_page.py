@@ -143,8 +143,8 @@ async def sent(exchanging, app, wire, request):
 
 @pytest.fixture
 def patient(engine):
-    """An application that waits for nothing: what is silent is too slow at once."""
-    return create_app(engine, limits=Limits(body_s=0.001))
+    """An application that hardly waits: what is silent is soon too slow."""
+    return create_app(engine, limits=Limits(body_s=0.03))
 
 
 FUZZ = settings(

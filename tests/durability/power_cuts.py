@@ -86,10 +86,10 @@ class Cuts:
             with closing(SqliteStore(self.path, views=[histories.REFUNDS])) as store:
                 events = [tuple(event) for event in store.read_all()]
                 write = Write("refund-next", None, [NewEvent("evidence.success", histories.TIME, "{}")])
-                position = store.append(write, key="next").first
+                position, stale = store.append(write, key="next").first, store.views_stale
         except RefoldError as error:
             return f"corrupt: {error!r}"
-        if events != found.get("events", []) or position != len(events) + 1 or store.views_stale:
+        if events != found.get("events", []) or position != len(events) + 1 or stale:
             return f"corrupt: the store reads {len(events)} events and appends at {position}"
         with closing(sqlite3.connect(self.path)) as connection:
             (checked,) = connection.execute("PRAGMA integrity_check").fetchone()

@@ -9,6 +9,8 @@ import pytest
 from refold.engine.errors import RefoldError
 from refold.engine.testing.store_contract import EventStoreContract
 
+pytestmark = pytest.mark.no_cover  # the stores are faulty on purpose
+
 
 def caught_in(file):
     """Return the rows of a file of faulty stores: the tests are no package."""

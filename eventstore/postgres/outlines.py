@@ -227,7 +227,7 @@ class _PostgresOutlining(Outlining):
             found.append(Sql(f"bool_or({either.text})", either.bound))
         for learned in {cell for row in outline.rows for cell, _ in asked(row) if isinstance(cell, Learned)}:
             if learned.unless is not None:
-                names = f'%"{learned.field}"%', f'%"{learned.unless}"%'
+                names = f'%"{learned.unless}"%', f'%"{learned.field}"%'  # the rare one first
                 says = every([_one_of(learned.types), Sql("data LIKE %s AND data LIKE %s", names)])
                 found.append(Sql(f"bool_or({says.text})", says.bound))
         if outline.once is not None:

@@ -1,6 +1,6 @@
 """How fast the stores are: ours, the eventsourcing library and the raw driver, each figure from one run on one disk.
 
-    python benchmarks/bench.py                             every row; about seven minutes on two cores
+    python benchmarks/bench.py                             every row; about eight minutes on two cores
     python benchmarks/bench.py --quick                     small sizes, for trying
     python benchmarks/bench.py --only import_sqlite ...    some rows
     python benchmarks/bench.py --folder /mnt/disk          on another disk than that of the temporary folder

@@ -39,11 +39,11 @@ _PART: Final = (
 )
 _STATEMENT: Final = sql.SQL(
     "WITH streams AS ({}), fields AS ({}), outlined AS MATERIALIZED ({}), {}"
-    " SELECT stream FROM outlined WHERE ({}) IS NOT TRUE ORDER BY stream"
+    " SELECT stream FROM outlined WHERE NOT plain ORDER BY stream"
 )
-_ROWS: Final = sql.SQL("{} AS ({} SELECT {} FROM outlined WHERE rank IN ({}) AND {} {})")
+_ROWS: Final = sql.SQL("{} AS ({} SELECT {} FROM outlined WHERE rank IN ({}) AND plain {})")
 _SUMMED: Final = sql.SQL(
-    "{} AS ({} SELECT {} FROM (SELECT stream, {} FROM outlined WHERE rank IN ({}) AND {}) AS made GROUP BY {} {})"
+    "{} AS ({} SELECT {} FROM (SELECT stream, {} FROM outlined WHERE rank IN ({}) AND plain) AS made GROUP BY {} {})"
 )
 _LAST_SAID: Final = sql.SQL("(array_agg({0} ORDER BY stream DESC) FILTER (WHERE {0} IS NOT NULL))[1]")
 _TYPES: Final = {int: "bigint", str: "text"}
@@ -88,34 +88,29 @@ class _PostgresOutlining(Outlining):
 
     def statement(self, suffix: str) -> Statement:
         plain = self._plain()
-        rows = [
-            self._filled(f"row_{number}", row, suffix, plain) for number, row in enumerate(self._outline.rows)
-        ]
-        fields, outlined = self._read(), self._outlined()
+        rows = [self._filled(f"row_{number}", row, suffix) for number, row in enumerate(self._outline.rows)]
+        fields, outlined = self._read(), self._outlined(plain)
         streams = self._streams()
         text = _STATEMENT.format(
             sql.SQL(streams.text),
             sql.SQL(fields),
             sql.SQL(outlined),
             sql.SQL(", ").join(row for row, _ in rows),
-            sql.SQL(plain.text),
         )
-        after = (*chain.from_iterable(bound for _, bound in rows), *plain.bound)
+        after = (*plain.bound, *chain.from_iterable(bound for _, bound in rows))
         return Statement(text, streams.bound, after)
 
     # ---- the rows
 
-    def _filled(
-        self, name: str, row: RowOutline, suffix: str, plain: Sql
-    ) -> tuple[sql.Composed, tuple[Value, ...]]:
+    def _filled(self, name: str, row: RowOutline, suffix: str) -> tuple[sql.Composed, tuple[Value, ...]]:
         before, after = upsert(row.view, row.view.name + suffix)
         cells = self._cells(row)
-        bound = (*chain.from_iterable(cell.bound for cell in cells), *plain.bound)
-        ranks, condition = sql.SQL(numbers(row.ranks)), sql.SQL(plain.text)
+        bound = tuple(chain.from_iterable(cell.bound for cell in cells))
+        ranks = sql.SQL(numbers(row.ranks))
         columns = row.view.columns
         if not any(column.sums for column in columns):
             selected = sql.SQL(listed(cells).text)
-            return _ROWS.format(sql.SQL(name), before, selected, ranks, condition, after), bound
+            return _ROWS.format(sql.SQL(name), before, selected, ranks, after), bound
         # A statement must not touch a row twice: what several streams say of one is put together first.
         made = sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(sql.SQL(cell.text), sql.Identifier(column.name))
@@ -123,7 +118,7 @@ class _PostgresOutlining(Outlining):
         )
         key = row.view.key
         together = sql.SQL(", ").join(_together(column, key) for column in columns)
-        text = _SUMMED.format(sql.SQL(name), before, together, made, ranks, condition, named(key), after)
+        text = _SUMMED.format(sql.SQL(name), before, together, made, ranks, named(key), after)
         return text, bound
 
     def _needed(self, field: Entered | Learned, kind: Kind) -> list[Sql]:
@@ -153,13 +148,17 @@ class _PostgresOutlining(Outlining):
         which = field if isinstance(field, Learned) else field.types
         return self._events.setdefault(which, f"event_{len(self._events)}")
 
-    def _outlined(self) -> str:
-        """Return the SELECT of the part's table, with the fields as their columns take them."""
+    def _outlined(self, plain: Sql) -> str:
+        """Return the SELECT of the part's table, with the fields as their columns take them, and what is plain.
+
+        The inner SELECT stays one of its own: otherwise each field would be made again wherever it is asked for.
+        """
         columns = ["stream", "events", "rank", "opened_at", "latest_at", "known", *self._events.values()]
         columns += [
             f"{_READ[kind].format(f'{name}_json')} AS {name}" for (_, kind), name in self._fields.items()
         ]
-        return f"SELECT {', '.join(columns)} FROM fields"  # noqa: S608 - made of constants
+        made = f"SELECT {', '.join(columns)} FROM fields OFFSET 0"  # noqa: S608 - made of constants
+        return f"SELECT made.*, ({plain.text}) IS TRUE AS plain FROM ({made}) AS made"  # noqa: S608 - as above
 
     def _read(self) -> str:
         """Return the SELECT that looks into the data of known streams; each text is parsed once, for all its fields."""

@@ -23,6 +23,7 @@ def rebuilding(place: Place) -> list[Row]:
     small, server = filled(place, place.sizes.small), place.server()
     saved = application_filled(place, place.sizes.small)
     app = place.closing(contenders.application(server, saved.copy(place)))
+    contenders.peer(place)  # which says how it waits for the disk
     row = _rebuilt("rebuild_refunds_postgres", place, small, counted(partial(rebuilt, app, contenders.FILL)))
     row.notes.append(
         "peer: its mapper and a policy over its notifications; its projections commit each event"
@@ -33,7 +34,9 @@ def rebuilding(place: Place) -> list[Row]:
 
 
 def _rebuilt(name: str, place: Place, full: Filled, peer: Contender | None) -> Row:
-    refunds = place.closing(engine(place.server().url(full.copy(place))))
+    database = full.copy(place)
+    contenders.ours(place, database)  # which says how it waits for the disk
+    refunds = place.closing(engine(place.server().url(database)))
     raw = contenders.raw_reader(place, full.bare(place))
     rates = interleaved(
         place.sizes,

@@ -38,7 +38,10 @@ REFUNDS: Final = View(
     key=("refund_id",),
     indexes=(("sort_key",), ("gateway", "payment_id"), ("gateway", "gateway_refund_id")),
 )
-"""One row a refund; `sort_key` orders by the time of the request, `reserved_minor` is what it takes of its payment."""
+"""One row a refund; `sort_key` orders by the time of the request, `reserved_minor` is what it takes of its payment.
+
+A column that is added is None in the row of a refund whose log cannot be read: that row comes from the older table.
+"""
 
 ATTENTION: Final = View(
     "attention",

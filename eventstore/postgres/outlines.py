@@ -17,7 +17,7 @@ from psycopg import sql
 from ...engine.ports.projecting import Entered, Learned
 from ..outlining import SHAPE, UNKNOWN, Outlining, Sql, asked, every, joined, listed, numbers, without_rows
 from .rows import listed as named
-from .views import upsert
+from .views import TYPES, upsert
 
 if TYPE_CHECKING:
     from ...engine.ports import Column, Value
@@ -46,7 +46,6 @@ _SUMMED: Final = sql.SQL(
     "{} AS ({} SELECT {} FROM (SELECT stream, {} FROM outlined WHERE rank IN ({}) AND plain) AS made GROUP BY {} {})"
 )
 _LAST_SAID: Final = sql.SQL("(array_agg({0} ORDER BY stream DESC) FILTER (WHERE {0} IS NOT NULL))[1]")
-_TYPES: Final = {int: "bigint", str: "text"}
 # Zero and less are no amounts, and a number of more digits may be beyond a bigint.
 _READ: Final = {
     int: "CASE WHEN {0} ~ '^[1-9][0-9]{{0,17}}$' THEN {0}::bigint END",
@@ -137,7 +136,7 @@ class _PostgresOutlining(Outlining):
         return self._fields.setdefault((field, kind), f"field_{len(self._fields)}")
 
     def _value(self, value: Value, kind: Kind) -> Sql:
-        return Sql(f"%s::{_TYPES[kind]}", (value,))
+        return Sql(f"%s::{TYPES[kind]}", (value,))
 
     # ---- the part's table
 

@@ -231,7 +231,7 @@ def rows_of_any_version(
     """Return rows of a live table with the columns of `view` that it has.
 
     Raises:
-        ViewStale: it is lost, or has none of the columns of `where`.
+        ViewStale: it is lost, or has not all columns of `where`.
     """
     there = {name for (name,) in connection.execute(_COLUMNS, (view.name,))}
     if not there.issuperset(where):

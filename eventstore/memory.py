@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from ..engine.errors import InvalidInput, MessageNotFound, StoreClosed
 from ..engine.ports import Appended, Progress, StoredEvent
 from ..engine.ports.process import Process
 from .codec import checked, original, stored_events
-from .memory_views import changed, differences, store
+from .memory_views import changed, differences, rows, store
 from .request import checked_changes, requested
 from .subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
 
@@ -213,9 +214,7 @@ class MemoryStore(Subscribing):
         if unknown:
             raise InvalidInput(f"view {view.name} has no column {unknown[0]}; it has {', '.join(names)}")
         with self._open() as state:
-            table = list(state.views.get(view.name, {}).values())
-        rows: list[dict[str, Any]] = [dict(zip(names, values, strict=True)) for values in table]
-        found = [row for row in rows if all(row[name] == value for name, value in equal.items())]
+            found: list[dict[str, Any]] = rows(state.views, view, equal)
         found.sort(key=lambda row: [(row[name] is not None, row[name]) for name in (*by, *view.key)])
         if after is not None:
             found = [row for row in found if row[by[0]] is not None and row[by[0]] > after]
@@ -234,6 +233,7 @@ class MemoryStore(Subscribing):
         with self._alone():
             for change in checked_changes(projection.since(upto, self.head())):
                 store(new, changed(new, [change]))
+            store(new, changed(new, list(checked_changes(projection.last(partial(rows, new))))))
             with self._open() as state:
                 live = {view: state.views.get(view.name, {}) for view in projection.views if compare}
                 found = [each for view in live for each in differences(view, live[view], new[view.name])]

@@ -42,6 +42,12 @@ def store(views: dict[str, Table], rows: Changed) -> None:
             table[key] = values
 
 
+def rows(views: Mapping[str, Table], view: View, where: Mapping[str, Value]) -> list[dict[str, Any]]:
+    """Return the rows of a view whose columns equal values, in no order."""
+    named = (dict(zip(view.names(), values, strict=True)) for values in views.get(view.name, {}).values())
+    return [row for row in named if all(row[name] == value for name, value in where.items())]
+
+
 def _merged(view: View, old: tuple[Value, ...], new: tuple[Value, ...]) -> tuple[Value, ...]:
     def one(sums: bool, before: Any, after: Any) -> Any:  # noqa: ANN401, FBT001 - a cell is str, int or None
         if sums:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..engine.errors import RebuildOvertaken, StoreError, StoreUnavailable, ViewStale
+from ..engine.errors import RebuildOvertaken, StoreError, StoreUnavailable
 from .request import checked_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from ..engine.ports import Change, Difference, View
+    from ..engine.ports import Change, Difference, Row, Value, View
     from ..engine.ports.projecting import Projection
 
 NUMBER: Final = "__new"
@@ -60,6 +61,9 @@ class NewTables(Protocol):
     def index(self, connection: Any, view: View, number: int, /) -> None:  # noqa: ANN401
         """Give a new table its indexes."""
 
+    def rows(self, connection: Any, view: View, where: Mapping[str, Value], /) -> Sequence[Row]:  # noqa: ANN401
+        """Return the rows of a new table whose columns equal values."""
+
     def differences(self, connection: Any, view: View, /) -> Iterator[Difference]:  # noqa: ANN401
         """Yield every key whose row is not the same in the live and the new table; a stale one has no rows."""
 
@@ -84,15 +88,6 @@ class Rebuilding(ABC):
         """Whether the views must be rebuilt before use, as the store has them now."""
         with self._reading() as connection, self._translated():
             return bool(self._new.stale(connection, self._views))
-
-    def _check_fresh(self, connection: Any, view: View) -> None:  # noqa: ANN401 - each store has its own kind
-        """Check, after something was read, that the table it was read from is as this process knows it.
-
-        Raises:
-            ViewStale: it may not have been: another version has put its own in the place.
-        """
-        if self._new.stale(connection, (view,)):
-            raise ViewStale(view.name)
 
     def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
         """Fill new tables, compare them with the live ones, swap, and return every difference."""
@@ -161,6 +156,9 @@ class Rebuilding(ABC):
         head = self.head()
         if head > upto:
             self._new.fill(connection, list(checked_changes(projection.since(upto, head))))
+        last = list(checked_changes(projection.last(partial(self._new.rows, connection))))
+        if last:
+            self._new.fill(connection, last)
         return head
 
     @contextmanager

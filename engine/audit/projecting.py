@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from ..domain.refund import Refund
     from ..ports import Change, EventStore, Row, StoredEvent, Value, View
-    from ..ports.projecting import Outline
+    from ..ports.projecting import Made, Outline
 
 
 _PAUSE_S: Final = 0.1
@@ -134,6 +134,8 @@ class Folding:
         self.set_aside: list[tuple[str, str]] = []
         """(stream, error) of each that cannot be read or folded; its rows stay as they were."""
         self._store = store
+        self._late: dict[str, None] = {}
+        """Streams set aside to which something was appended after their rows were taken over, or made."""
 
     def whole(self, upto: int, left: Mapping[str, Sequence[str]]) -> Iterator[Change]:
         """Yield what the log says up to a position; the inbox first, since refunds adopt from it."""
@@ -159,9 +161,27 @@ class Folding:
                 refunds[stored.stream] = None
             elif category in {"inbox", "payment"}:
                 self.payments += category == "payment" and stored.version == 1
-                yield from self._attempted(stored.stream, partial(self._told, stored)) or ()
+                yield from self._appended(stored.stream, partial(self._told, stored))
         for stream in refunds:
-            yield from (self._attempted(stream, partial(self._refund, stream, after, upto)) or ())
+            yield from self._appended(stream, partial(self._refund, stream, after, upto))
+
+    def last(self, made: Made) -> Iterator[Change]:
+        """Yield the rows of streams that cannot be read and have changed meanwhile, as they stand now."""
+        for stream in self._late:
+            category, _, name = stream.partition("-")
+            if category == "refund":
+                for row in made(REFUNDS, {"refund_id": name}):
+                    yield from _refund_taken_back(row)
+            elif category == "inbox":
+                yield from (Delete(INBOX, (row["key"],)) for row in made(INBOX, {"gateway": name}))
+            yield from self._as_live(category, stream)
+
+    def _appended(self, stream: str, fold: Callable[[], Iterable[Change]]) -> list[Change]:
+        """Return all that a fold of what was appended yields; of a stream that is set aside `last` tells."""
+        changes = self._attempted(stream, fold)
+        if changes is None:
+            self._late[stream] = None
+        return changes or []
 
     def _attempted(self, stream: str, fold: Callable[[], Iterable[Change]]) -> list[Change] | None:
         """Return all that a fold yields; None where the stream cannot be read or folded, now or before."""
@@ -267,9 +287,19 @@ def _check_storable(changes: Iterable[Change]) -> None:
         raise CorruptLog("a row would hold a NUL character")
 
 
-def _part_of_payment(row: Row) -> Iterator[Change]:
+def _part_of_payment(row: Row, times: int = 1) -> Iterator[Change]:
     if row["payment_id"] is None:
         return
-    given_back = row["amount_minor"] if row["state"] == State.SUCCESS else 0
+    reserved, given_back = row["reserved_minor"], row["amount_minor"] if row["state"] == State.SUCCESS else 0
+    assert isinstance(reserved, int)  # noqa: S101 - for the type checker
+    assert isinstance(given_back, int)  # noqa: S101 - as above
     key = (row["gateway"], row["payment_id"], row["currency"])
-    yield Upsert(PAYMENTS, (*key, None, row["reserved_minor"], given_back, 1))
+    yield Upsert(PAYMENTS, (*key, None, times * reserved, times * given_back, times))
+
+
+def _refund_taken_back(row: Row) -> Iterator[Change]:
+    """Yield what takes the rows of a refund away again, and its part of the payment's sums."""
+    yield Delete(REFUNDS, (row["refund_id"],))
+    for kind in str(row["attention"]).split():
+        yield Delete(ATTENTION, (kind, row["refund_id"]))
+    yield from _part_of_payment(row, -1)

@@ -12,9 +12,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .store import Change, Value, View
+    from .store import Change, Row, Value, View
 
 
 class Standing(Enum):
@@ -100,6 +100,10 @@ class Outline(NamedTuple):
     apart: Entered | None = None
 
 
+Made: TypeAlias = "Callable[[View, Mapping[str, Value]], Iterable[Row]]"
+"""Gives the rows of a view's new table whose columns equal values."""
+
+
 class Projection(Protocol):
     """What computes views from the log."""
 
@@ -126,6 +130,16 @@ class Projection(Protocol):
         """Yield what the events above position `after`, up to `upto`, change of that."""
         ...
 
+    def last(self, made: Made) -> Iterable[Change]:
+        """Yield what no event tells, as the live tables have it; nobody else writes from now until the swap.
+
+        Where the swap fails, and others have written again, it is asked for once more.
+
+        Args:
+            made: gives rows of the new tables.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -140,5 +154,9 @@ class Given:
         return self.changes
 
     def since(self, after: int, upto: int) -> Iterable[Change]:  # noqa: ARG002 - as the protocol has it
+        """Return nothing."""
+        return ()
+
+    def last(self, made: Made) -> Iterable[Change]:  # noqa: ARG002 - as the protocol has it
         """Return nothing."""
         return ()

@@ -90,16 +90,29 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A table computed from the log, changed in the append's transaction and rebuilt by replay."""
+    """A table computed from the log, changed in the append's transaction and rebuilt by replay.
+
+    Attributes:
+        version: of the rows; a higher one where the same events make other rows, or change another view as well.
+    """
 
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     indexes: tuple[tuple[str, ...], ...] = ()
+    version: int = 1
 
     def names(self) -> tuple[str, ...]:
         """Return the column names in order."""
         return tuple(column.name for column in self.columns)
+
+    def definition(self) -> str:
+        """Return the definition as text, so that a table made with another one is noticed."""
+        columns = ",".join(
+            f"{name}:{kind.__name__}{'+' if sums else ''}" for name, kind, sums in self.columns
+        )
+        indexes = ";".join(",".join(columns) for columns in self.indexes)
+        return f"{columns}|{','.join(self.key)}|{indexes}|{self.version}"
 
     def __hash__(self) -> int:
         """Hash by the name: every change looks its view up, and to hash all columns takes longer than to use them."""

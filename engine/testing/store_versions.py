@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ..ports import Change, EventStore
+    from ..ports.projecting import Made
 
+RECOUNTED: Final = View("totals", TOTALS.columns, TOTALS.key, TOTALS.indexes, TOTALS.version + 1)
+"""The totals as a version keeps them that counts otherwise."""
 NEWER: Final = View("totals", (*TOTALS.columns, Column("note", str)), TOTALS.key, (("note",),))
 """The totals as a newer version keeps them."""
 
@@ -43,6 +46,11 @@ class While:
         assert (after, upto) == (1, 2)
         yield Upsert(NEWER, ("a", None, 2, None, None))
 
+    def last(self, made: Made) -> Iterator[Change]:
+        """Tell of nothing more."""
+        assert [row["total"] for row in made(NEWER, {"note": "new"})] == [7]
+        yield from ()
+
 
 class VersionsOfViews(StoreScenery):
     """A service of a newer version starts while one of an older version still runs."""
@@ -56,12 +64,12 @@ class VersionsOfViews(StoreScenery):
         assert self.rows() == [{"id": "a", "kind": None, "total": amount, "rank": None}]
         assert self.store.row(TOTALS, ("a",)) == self.rows()[0]
 
-    def newer(self) -> EventStore:
+    def newer(self, totals: View = NEWER) -> EventStore:
         """Open the store as a newer version does, with an event in it."""
         if not self.durable:
             raise SkipTest("nothing of this store survives")
         self.append_older(5)
-        return self.make_store(Path(self._folder.name), (NEWER, PAIRS))
+        return self.make_store(Path(self._folder.name), (totals, PAIRS))
 
     def test_to_open_a_store_with_other_views_changes_nothing_for_who_has_it_open(self) -> None:
         """They read and change the older table."""
@@ -123,6 +131,19 @@ class VersionsOfViews(StoreScenery):
             self.check_older_rows(7)
             (found,) = newer.rebuild(Given((NEWER,), [change]))
             assert (found.view, found.key, found.live) == ("totals", ("a",), None)
+
+    def test_a_table_whose_rows_mean_something_else_is_of_another_version(self) -> None:
+        """With the same columns: what it says is not what the older version takes it for."""
+        with closing(self.newer(RECOUNTED)) as newer:
+            assert newer.views_stale is True
+            raised(ViewStale, newer.row, RECOUNTED, ("a",))
+            newer.rebuild(Given((RECOUNTED,), [Upsert(RECOUNTED, ("a", None, 50, None))]))
+            assert self.store.views_stale is True
+            raised(ViewStale, self.store.row, TOTALS, ("a",))
+            raised(ViewStale, self.rows)
+            raised(ViewStale, self.rows, where={"id": "nowhere"})
+            raised(ViewStale, self.append_older, 1)
+            assert list(newer.rows(RECOUNTED)) == [{"id": "a", "kind": None, "total": 50, "rank": None}]
 
     def test_an_older_version_changes_no_table_of_a_newer_one(self) -> None:
         """It would leave columns out that it does not know: what it appends is refused, unless it changes no view."""

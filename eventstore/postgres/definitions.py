@@ -1,4 +1,4 @@
-"""What a view is called in the database: its table, its definition's text and the functions that change it."""
+"""What a view is called in the database: its table, and the functions that change it."""
 
 from __future__ import annotations
 
@@ -32,14 +32,6 @@ def check(declared: Iterable[View]) -> None:
                 )
 
 
-@cache
-def definition(view: View) -> str:
-    """Return a view's definition as text, so that tables made with another one are noticed."""
-    columns = ",".join(f"{name}:{kind.__name__}{'+' if sums else ''}" for name, kind, sums in view.columns)
-    indexes = ";".join(",".join(columns) for columns in view.indexes)
-    return f"{columns}|{','.join(view.key)}|{indexes}"
-
-
 class FunctionNames(NamedTuple):
     """The functions that change a view, and which of its columns are the key."""
 
@@ -54,7 +46,7 @@ def function_names(view: View, suffix: str = "") -> FunctionNames:
 
     They hold the definition's digest: a process with another definition must not fill columns it does not know.
     """
-    made = sha256(definition(view).encode()).hexdigest()[:8]
+    made = sha256(view.definition().encode()).hexdigest()[:8]
     names, table = view.names(), view.name + suffix
     return FunctionNames(
         f"{table}__set_{made}", f"{table}__unset_{made}", tuple(names.index(name) for name in view.key)

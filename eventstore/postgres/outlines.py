@@ -219,14 +219,11 @@ class _PostgresOutlining(Outlining):
         if outline.opening is not None:
             found.append(Sql("bool_or(version = 1 AND type <> %s)", (outline.opening,)))
         if outline.apart is not None:
-            types = _one_of(outline.apart.types)
-            naming = Sql("strpos(data, %s) > 0", (f'"{outline.apart.field}"',))
-            either = every([types, naming])
-            found.append(Sql(f"bool_or({either.text})", either.bound))
+            says = _one_of(outline.apart.types, outline.apart.field)
+            found.append(Sql(f"bool_or({says.text})", says.bound))
         for learned in {cell for row in outline.rows for cell, _ in asked(row) if isinstance(cell, Learned)}:
             if learned.unless is not None:
-                names = f'%"{learned.unless}"%', f'%"{learned.field}"%'  # the rare one first
-                says = every([_one_of(learned.types), Sql("data LIKE %s AND data LIKE %s", names)])
+                says = _one_of(learned.types, learned.unless, learned.field)  # the rare one first
                 found.append(Sql(f"bool_or({says.text})", says.bound))
         if outline.once is not None:
             found.append(Sql("count(*) FILTER (WHERE type = %s) > 1", (outline.once,)))
@@ -236,10 +233,7 @@ class _PostgresOutlining(Outlining):
     @staticmethod
     def _version(which: Learned | tuple[str, ...], name: str) -> Sql:
         """Return the version of the first event of some types; of a field, the first one that names it."""
-        if isinstance(which, Learned):
-            found = every([_one_of(which.types), Sql("strpos(data, %s) > 0", (f'"{which.field}"',))])
-        else:
-            found = _one_of(which)
+        found = _one_of(which.types, which.field) if isinstance(which, Learned) else _one_of(which)
         return Sql(f"min(version) FILTER (WHERE {found.text}) AS {name}", found.bound)
 
 
@@ -247,8 +241,11 @@ def _array(values: tuple[str, ...]) -> str:
     return "{" + ",".join(values) + "}"
 
 
-def _one_of(types: tuple[str, ...]) -> Sql:
-    return Sql(f"type IN ({', '.join(['%s'] * len(types))})", types)
+def _one_of(types: tuple[str, ...], *fields: str) -> Sql:
+    """Return the condition that an event is of one of these types, and that its data names these fields."""
+    # LIKE would take twice as long: it tries at every quotation mark.
+    says = [Sql("strpos(data, %s) > 0", (f'"{field}"',)) for field in fields]
+    return every([Sql(f"type IN ({', '.join(['%s'] * len(types))})", types), *says])
 
 
 def _together(column: Column, key: tuple[str, ...]) -> sql.Composable:

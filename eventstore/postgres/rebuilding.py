@@ -21,7 +21,7 @@ from . import definitions, grants, outlines, views
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ...engine.ports import Change, Difference, View
+    from ...engine.ports import Change, Difference, Row, Value, View
     from ...engine.ports.projecting import Outline, Projection
     from ..outlining import Part
     from .connection import Connection
@@ -96,6 +96,11 @@ class Tables:
         views.create_indexes(connection, view, _NEW)
 
     @staticmethod
+    def rows(connection: Connection, view: View, where: Mapping[str, Value]) -> list[Row]:
+        """Return the rows of a new table whose columns equal values."""
+        return views.rows_of_any_version(connection, view, where, _NEW)
+
+    @staticmethod
     def differences(connection: Connection, view: View) -> Iterator[Difference]:
         """Yield every key whose row is not the same in the live and the new table."""
         return views.differences(connection, view, _NEW)
@@ -128,7 +133,7 @@ class Tables:
                 views.run(connection, _RENAME_INDEX, sql.Identifier(name + _NEW), sql.Identifier(name))
             views.create_functions(connection, view)
             grants.give(connection, view, granted)
-            connection.execute(views.RECORD, (view.name, definitions.definition(view)))
+            connection.execute(views.RECORD, (view.name, view.definition()))
         return True
 
     @staticmethod

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 _AND: Final = sql.SQL(" AND ")
 _COMMA: Final = sql.SQL(", ")
 _ROW: Final = sql.SQL("SELECT {} FROM {} WHERE {}")
-_LIVE_ROW: Final = sql.SQL(
-    "SELECT made.definition, {} FROM views AS made LEFT JOIN {} AS own ON {} WHERE made.name = %s::text"
+# Whether the table is of this version comes with its rows, also where there are none: a look of its own would be of
+# another moment. The rows come in their order: of so few on the left the server makes a loop over those on the right.
+_LIVE: Final = sql.SQL(
+    "SELECT made.definition = %s::text, own.* FROM views AS made LEFT JOIN LATERAL ({}) AS own ON true"
+    " WHERE made.name = %s::text"
 )
 
 
@@ -43,24 +46,28 @@ def one_row(view: View, table: str) -> sql.Composed:
 
 @cache
 def live_row(view: View) -> sql.Composed:
-    """Return the SELECT for the definition that a live table was made with, and its row of a key, if it has that."""
-    columns = _COMMA.join(sql.Identifier("own", name) for name in view.names())
-    found = _AND.join(_equals(view, name, "own") for name in view.key)
-    return _LIVE_ROW.format(columns, sql.Identifier(view.name), found)
+    """Return the SELECT for the row of a key, as `live_rows` takes it.
+
+    Bound are the view's definition, the key and the view's name.
+    """
+    return _LIVE.format(one_row(view, view.name))
 
 
 @cache
-def some_columns(view: View, names: tuple[str, ...], where: tuple[str, ...]) -> sql.Composed:
-    """Return the SELECT for some columns of the rows whose columns equal values."""
+def some_columns(view: View, table: str, names: tuple[str, ...], where: tuple[str, ...]) -> sql.Composed:
+    """Return the SELECT for some columns of the rows of a table whose columns equal values."""
     found = _AND.join(_equals(view, name) for name in where)
-    return _ROW.format(listed(names), sql.Identifier(view.name), found)
+    return _ROW.format(listed(names), sql.Identifier(table), found)
 
 
 @cache
 def selection(
     view: View, where: tuple[tuple[str, bool], ...], order: str | None, *, after: bool
 ) -> sql.Composed:
-    """Return the SELECT for rows, in order; what is bound last is their largest number, or None.
+    """Return the SELECT for rows, in order, as `live_rows` takes them.
+
+    Bound are the view's definition, the values of `where`, that of `after`, the largest number of rows, or None, and
+    the view's name.
 
     Args:
         view: the view.
@@ -87,14 +94,14 @@ def selection(
         select += sql.SQL(" WHERE ") + _AND.join(conditions)
     sorting = dict.fromkeys((*by, *view.key))
     select += sql.SQL(" ORDER BY ") + _COMMA.join(ordered(view, name) for name in sorting)
-    return select + sql.SQL(" LIMIT %s::bigint")
+    return _LIVE.format(select + sql.SQL(" LIMIT %s::bigint"))
 
 
-def _equals(view: View, name: str, *table: str) -> sql.Composed:
-    return _compared(view, name, "=", *table)
+def _equals(view: View, name: str) -> sql.Composed:
+    return _compared(view, name, "=")
 
 
-def _compared(view: View, name: str, operator: str, *table: str) -> sql.Composed:
+def _compared(view: View, name: str, operator: str) -> sql.Composed:
     kind = next(column.kind for column in view.columns if column.name == name)
     shapes: Final = {
         ("=", int): sql.SQL("{} = %s::bigint"),
@@ -102,4 +109,4 @@ def _compared(view: View, name: str, operator: str, *table: str) -> sql.Composed
         (">", int): sql.SQL("{} > %s::bigint"),
         (">", str): sql.SQL("{} > %s::text"),
     }
-    return shapes[operator, kind].format(sql.Identifier(*table, name))
+    return shapes[operator, kind].format(sql.Identifier(name))

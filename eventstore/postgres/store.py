@@ -11,6 +11,7 @@ from ...engine.errors import (
     StoreUnavailable,
     WrongProcess,
 )
+from ..live import live_rows
 from ..reading import Reading
 from ..request import requested
 from . import leases, log, rows, schema
@@ -222,9 +223,9 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
         equal = where or {}
         nones = tuple((name, value is None) for name, value in equal.items())
         select = rows.selection(view, nones, order, after=after is not None)
-        bound = tuple(value for value in (*equal.values(), after) if value is not None)
+        given = tuple(value for value in (*equal.values(), after) if value is not None)
         self._check_open()
-        return self._rows(view, select, bound, limit)
+        return self._rows(view, select, (view.definition(), *given), limit)
 
     def _rows(
         self, view: View, select: sql.Composed, bound: tuple[Value, ...], limit: int | None
@@ -233,11 +234,11 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
         # The batch may be over before the rows are read: take them now.
         at_once = limit if own or (limit is not None and limit <= _PAGE) else _PAGE + 1
         with self._reading() as connection, tables.of_this_version(view):
-            found = connection.execute(select, (*bound, at_once)).fetchall()
-            self._check_fresh(connection, view)
+            found = connection.execute(select, (*bound, at_once, view.name)).fetchall()
         whole = own or limit == at_once or len(found) <= _PAGE
-        for values in found if whole else self._streamed(view, select, (*bound, limit)):
-            yield dict(zip(view.names(), values, strict=True))
+        yield from live_rows(
+            view, found if whole else self._streamed(view, select, (*bound, limit, view.name))
+        )
 
     def _streamed(
         self, view: View, select: sql.Composed, bound: tuple[Value, ...]
@@ -251,7 +252,6 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
             cursor.itersize = _PAGE
             with tables.of_this_version(view):
                 cursor.execute(select, bound)
-                self._check_fresh(connection, view)
             yield from cursor
 
     def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:

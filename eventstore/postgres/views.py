@@ -7,13 +7,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
-from psycopg.errors import UndefinedColumn, UndefinedTable
+from psycopg.errors import FeatureNotSupported, UndefinedColumn, UndefinedFunction, UndefinedTable
 
 from ...engine.errors import StoreUnavailable, ViewStale
 from ...engine.ports import Difference
+from ..live import live_rows
 from . import grants
 from .changes import as_json, calls
-from .definitions import definition, function_names
+from .definitions import function_names
 from .rows import listed, live_row, one_row, ordered, some_columns
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ _AND: Final = sql.SQL(" AND ")
 def stale(connection: Connection, declared: Iterable[View]) -> list[View]:
     """Return the views whose table was made with another definition, was never filled since, or is lost."""
     kept, there = _kept(connection), tables(connection)
-    return [view for view in declared if kept.get(view.name) != definition(view) or view.name not in there]
+    return [view for view in declared if kept.get(view.name) != view.definition() or view.name not in there]
 
 
 def _kept(connection: Connection) -> dict[str, str]:
@@ -137,7 +138,7 @@ def recreate(connection: Connection, changed: Iterable[View]) -> None:
         create_indexes(connection, view)
         create_functions(connection, view)
         grants.give(connection, view, granted)
-        connection.execute(RECORD, (view.name, definition(view)))
+        connection.execute(RECORD, (view.name, view.definition()))
 
 
 def run(connection: Connection, shape: sql.SQL, *parts: sql.Composable) -> None:
@@ -235,12 +236,17 @@ def _cell(place: int, column: Column) -> sql.Composed:
 # ---- rows
 
 
+# The last two where a column has another type: of a statement that the server has prepared, and of others.
+_DIFFERS: Final = (UndefinedColumn, UndefinedTable, FeatureNotSupported, UndefinedFunction)
+"""How the server says so."""
+
+
 @contextmanager
 def of_this_version(view: View) -> Iterator[None]:
     """Turn the error for a table of another version, or for none, into ours."""
     try:
         yield
-    except (UndefinedColumn, UndefinedTable) as error:
+    except _DIFFERS as error:
         raise ViewStale(view.name) from error
 
 
@@ -248,30 +254,28 @@ def row(connection: Connection, view: View, key: Sequence[Value]) -> Mapping[str
     """Return one row of a live table.
 
     Raises:
-        ViewStale: the table is of another version; that is looked at in the same statement.
+        ViewStale: the table is of another version.
     """
-    found = connection.execute(live_row(view), (*key, view.name)).fetchone()
-    if found is None or found[0] != definition(view):
-        raise ViewStale(view.name)
-    made = dict(zip(view.names(), found[1:], strict=True))
-    return None if made[view.key[0]] is None else made
+    found = connection.execute(live_row(view), (view.definition(), *key, view.name)).fetchall()
+    return next(live_rows(view, found), None)
 
 
 def rows_of_any_version(
-    connection: Connection, view: View, where: Mapping[str, Value]
+    connection: Connection, view: View, where: Mapping[str, Value], suffix: str = ""
 ) -> list[Mapping[str, Value]]:
-    """Return rows of a live table with the columns of `view` that it has.
+    """Return rows of the table whose name ends so, with the columns of `view` that it has.
 
     Raises:
         ViewStale: it is lost, or has not all columns of `where`.
     """
-    there: dict[str, str] = dict(connection.execute(_COLUMNS, (view.name,)).fetchall())
+    table = view.name + suffix
+    there: dict[str, str] = dict(connection.execute(_COLUMNS, (table,)).fetchall())
     own = {
         column.name: column.kind for column in view.columns if there.get(column.name) == TYPES[column.kind]
     }
     if not own.keys() >= where.keys():
         raise ViewStale(view.name)
-    select = some_columns(view, tuple(own), tuple(where))
+    select = some_columns(view, table, tuple(own), tuple(where))
     found = connection.execute(select, tuple(where.values())).fetchall()
     return [dict.fromkeys(view.names()) | dict(zip(own, values, strict=True)) for values in found]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
-    from ...engine.ports import Change, Difference, View
+    from ...engine.ports import Change, Difference, Row, Value, View
     from ...engine.ports.projecting import Outline, Projection
     from ..outlining import Part
     from .readers import Readers
@@ -96,6 +96,11 @@ class _Tables:
         views.create_indexes(Database(connection, execute_plugins=False), view, _NEW, f"_{number}")
 
     @staticmethod
+    def rows(connection: sqlite3.Connection, view: View, where: Mapping[str, Value]) -> list[Row]:
+        """Return the rows of a new table whose columns equal values."""
+        return views.rows_of_any_version(connection, view, where, _NEW)
+
+    @staticmethod
     def differences(connection: sqlite3.Connection, view: View) -> Iterator[Difference]:
         """Yield every key whose row is not the same in the live and the new table."""
         return views.differences(connection, view, _NEW)
@@ -115,7 +120,7 @@ class _Tables:
             for view in rebuilt:
                 db.table(view.name).drop(ignore=True)
                 db.rename_table(view.name + _NEW, view.name)
-                connection.execute(views.RECORD, (view.name, views.definition(view)))
+                connection.execute(views.RECORD, (view.name, view.definition()))
             return True
         finally:
             connection.execute(_OVERWRITE)

@@ -11,6 +11,7 @@ from ...engine.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from ..live import live_rows
 from ..reading import Reading
 from ..request import requested
 from . import backup, leases, log, place, schema
@@ -204,26 +205,26 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
         """Yield rows whose columns equal `where`, ordered by one unique column (default: the key), above `after`."""
         equal = where or {}
         sql = tables.selection(view, tuple(equal), order, after=after is not None, limited=limit is not None)
-        arguments = (*equal.values(), *(value for value in (after, limit) if value is not None))
+        given = () if after is None else (after,)
+        most = () if limit is None else (limit,)
         self._readers.check_open()
-        return self._rows(view, sql, arguments)
+        if limit == 0:
+            return iter(())
+        return self._rows(view, sql, (view.definition(), *equal.values(), *given, view.name, *most))
 
     def _rows(self, view: View, sql: str, arguments: tuple[Value, ...]) -> Iterator[Row]:
-        names, own = view.names(), self._owned()
+        own = self._owned()
         if own is not None:  # The batch may be over before the rows are read: take them now.
             with self._translated(), tables.of_this_version(view):
                 found = own.execute(sql, arguments).fetchall()
-                self._check_fresh(own, view)
-            for values in found:
-                yield dict(zip(names, values, strict=True))
+            yield from live_rows(view, found)
             return
         with self._readers.one() as connection:
             with tables.of_this_version(view):
                 reading = connection.execute(sql, arguments)
             with closing(reading) as cursor:
-                self._check_fresh(connection, view)  # all rows are read as they are at this moment
-                for values in cursor:
-                    yield dict(zip(names, values, strict=True))
+                for row in live_rows(view, cursor):
+                    yield row
                     self._readers.check_here()
 
     def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:

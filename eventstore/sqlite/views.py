@@ -12,6 +12,7 @@ from sqlite_utils.db import Database
 
 from ...engine.errors import InvalidInput, InvalidSetting, ViewStale
 from ...engine.ports import Delete, Difference
+from ..live import live_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,8 +38,10 @@ _SUM: Final = (
 )
 
 
+# Whether the table is of this version comes with its rows, also where there are none: a look of its own would be of
+# another moment. A name that is no column would be taken for a text, unless it says whose it is.
 _LIVE: Final = (
-    'SELECT made.definition, {columns} FROM views AS made LEFT JOIN "{table}" AS own ON {equal}'
+    'SELECT made.definition = ?, {columns} FROM views AS made LEFT JOIN "{table}" AS own ON {found}'
     " WHERE made.name = ?"
 )
 
@@ -73,15 +76,12 @@ def statements(view: View, table: str) -> Statements:
     """Return the statements of a view kept in `table`."""
     found = " AND ".join(f'"{name}" = ?' for name in view.key)
     before, after = upsert(view, table)
-    # A name that is no column would be taken for a text, unless it says whose it is.
-    columns = ", ".join(f'own."{name}"' for name in view.names())
-    equal = " AND ".join(f'own."{name}" = ?' for name in view.key)
     return Statements(
-        definition=definition(view),
+        definition=view.definition(),
         upsert=f"{before} VALUES ({', '.join('?' * len(view.columns))}) {after}",
         delete=f'DELETE FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
         row=f'SELECT {_listed(view.names())} FROM "{table}" WHERE {found}',  # noqa: S608 - names come from code
-        live=_LIVE.format(columns=columns, table=table, equal=equal),
+        live=_live(view, [f"{_own(name)} = ?" for name in view.key]),
     )
 
 
@@ -114,7 +114,9 @@ def _changed(column: Column, value: str) -> str:
 
 @cache
 def selection(view: View, where: tuple[str, ...], order: str | None, *, after: bool, limited: bool) -> str:
-    """Return the SELECT for rows that equal `where`, in order.
+    """Return the SELECT for rows that equal `where`, in order, as `live_rows` takes them.
+
+    Bound are the view's definition, the values of `where`, that of `after`, the view's name and the limit.
 
     Raises:
         InvalidInput: a column the view does not have.
@@ -124,14 +126,20 @@ def selection(view: View, where: tuple[str, ...], order: str | None, *, after: b
     unknown = [name for name in (*where, *by) if name not in names]
     if unknown:
         raise InvalidInput(f"view {view.name} has no column {unknown[0]}; it has {', '.join(names)}")
-    conditions = [f'"{name}" IS ?' for name in where]
+    conditions = [f"{_own(name)} IS ?" for name in where]
     if after:
-        conditions.append(f'"{by[0]}" > ?')
-    sql = f'SELECT {_listed(names)} FROM "{view.name}"'  # noqa: S608 - names come from code
-    if conditions:
-        sql += " WHERE " + " AND ".join(conditions)
-    sql += " ORDER BY " + _listed(dict.fromkeys((*by, *view.key)))
+        conditions.append(f"{_own(by[0])} > ?")
+    sql = _live(view, conditions) + " ORDER BY " + ", ".join(map(_own, dict.fromkeys((*by, *view.key))))
     return sql + (" LIMIT ?" if limited else "")
+
+
+def _live(view: View, conditions: Iterable[str]) -> str:
+    columns = ", ".join(map(_own, view.names()))
+    return _LIVE.format(columns=columns, table=view.name, found=" AND ".join(conditions) or "true")
+
+
+def _own(name: str) -> str:
+    return f'own."{name}"'
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -149,17 +157,10 @@ def check(declared: Iterable[View]) -> None:
                 raise InvalidSetting("view", f"{view.name}.{name} cannot be used; use other lower-case words")
 
 
-def definition(view: View) -> str:
-    """Return a view's definition as text, so that a file made with another one is noticed."""
-    columns = ",".join(f"{name}:{kind.__name__}{'+' if sums else ''}" for name, kind, sums in view.columns)
-    indexes = ";".join(",".join(columns) for columns in view.indexes)
-    return f"{columns}|{','.join(view.key)}|{indexes}"
-
-
 def stale(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View]:
     """Return the views whose table was made with another definition, was never filled since, or is lost."""
     kept, there = dict(connection.execute(_KEPT)), tables(connection)
-    return [view for view in declared if kept.get(view.name) != definition(view) or view.name not in there]
+    return [view for view in declared if kept.get(view.name) != view.definition() or view.name not in there]
 
 
 def tables(connection: sqlite3.Connection) -> set[str]:
@@ -174,7 +175,7 @@ def recreate(connection: sqlite3.Connection, changed: Iterable[View]) -> None:
         _table(db, view.name).drop(ignore=True)
         create(db, view)
         create_indexes(db, view)
-        connection.execute(RECORD, (view.name, definition(view)))
+        connection.execute(RECORD, (view.name, view.definition()))
 
 
 def create(db: Database, view: View, suffix: str = "") -> None:
@@ -215,30 +216,28 @@ def row(connection: sqlite3.Connection, view: View, key: Sequence[Value]) -> Map
     """Return one row of a live table.
 
     Raises:
-        ViewStale: the table is of another version; that is looked at in the same statement.
+        ViewStale: the table is of another version.
     """
     statement = statements(view, view.name)
-    found = connection.execute(statement.live, (*key, view.name)).fetchone()
-    if found is None or found[0] != statement.definition:
-        raise ViewStale(view.name)
-    made = dict(zip(view.names(), found[1:], strict=True))
-    return None if made[view.key[0]] is None else made
+    found = connection.execute(statement.live, (statement.definition, *key, view.name)).fetchall()
+    return next(live_rows(view, found), None)
 
 
 def rows_of_any_version(
-    connection: sqlite3.Connection, view: View, where: Mapping[str, Value]
+    connection: sqlite3.Connection, view: View, where: Mapping[str, Value], suffix: str = ""
 ) -> list[Mapping[str, Value]]:
-    """Return rows of a live table with the columns of `view` that it has.
+    """Return rows of the table whose name ends so, with the columns of `view` that it has.
 
     Raises:
         ViewStale: it is lost, or has not all columns of `where`.
     """
-    there = {name for (name,) in connection.execute(_COLUMNS, (view.name,))}
+    table = view.name + suffix
+    there = {name for (name,) in connection.execute(_COLUMNS, (table,))}
     if not there.issuperset(where):
         raise ViewStale(view.name)
     names = [name for name in view.names() if name in there]
     conditions = " AND ".join(f'"{name}" IS ?' for name in where)
-    select = f'SELECT {_listed(names)} FROM "{view.name}" WHERE {conditions}'  # noqa: S608 - names come from code
+    select = f'SELECT {_listed(names)} FROM "{table}" WHERE {conditions}'  # noqa: S608 - names come from code
     found = connection.execute(select, tuple(where.values())).fetchall()
     return [dict.fromkeys(view.names()) | dict(zip(names, values, strict=True)) for values in found]
 

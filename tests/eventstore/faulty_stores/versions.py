@@ -1,5 +1,6 @@
 """Faults in the views of another version."""
 
+from dataclasses import replace
 from functools import cached_property
 
 from refold.engine.errors import ViewStale
@@ -72,8 +73,19 @@ class TakesViewsForMadeAtTheBeginning(OnDisk):
     def rebuild(self, projection, **options):
         with self._writing() as connection:
             for view in projection.views:
-                connection.execute(views.RECORD, (view.name, views.definition(view)))
+                connection.execute(views.RECORD, (view.name, view.definition()))
         return super().rebuild(projection, **options)
+
+
+class KnowsVersionsByTheirColumns(OnDisk):
+    """Takes a table for its own that has the columns of its own."""
+
+    @classmethod
+    def at(cls, folder, views):
+        return super().at(folder, [replace(view, version=1) for view in views])
+
+    def row(self, view, key):
+        return super().row(replace(view, version=1), key)
 
 
 class LooksAtItsViewsOnce(OnDisk):
@@ -87,6 +99,7 @@ class LooksAtItsViewsOnce(OnDisk):
 
 
 CAUGHT = [
+    (KnowsVersionsByTheirColumns, "a_table_whose_rows_mean_something_else_is_of_another_version"),
     (LooksAtItsViewsOnce, "an_older_version_changes_no_table_of_a_newer_one"),
     (EmptiesTablesAtOnce, "to_open_a_store_with_other_views_changes_nothing_for_who_has_it_open"),
     (ReadsRowsOfAnyVersion, "a_view_of_another_version_is_neither_read_nor_changed"),

@@ -170,6 +170,27 @@ class ComparesAnyway(MemoryStore):
         return super().rebuild(projection)
 
 
+class Told:
+    """A projection that is asked through a store with a fault."""
+
+    def __init__(self, projection, last):
+        self.views, self.outlines = projection.views, projection.outlines
+        self.whole, self.since, self.last = projection.whole, projection.since, last
+
+
+class LeavesOutWhatIsToldAtLast(MemoryStore):
+    def rebuild(self, projection, **options):
+        return super().rebuild(Told(projection, lambda _made: ()), **options)
+
+
+class LooksAtTheLiveRowsAtLast(MemoryStore):
+    def rebuild(self, projection, **options):
+        def last(_made):
+            return projection.last(lambda view, where: self.rows(view, where=where))
+
+        return super().rebuild(Told(projection, last), **options)
+
+
 class RebuildsInPlace(MemoryStore):
     def rebuild(self, projection, *, compare=True):
         self._state.views.clear()
@@ -202,6 +223,8 @@ CAUGHT = [
     (DoesNotSwap, "a_wrong_row_is_reported_and_replaced"),
     (ForgetsWhatCameMeanwhile, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
     (AddsTwiceWhatCameMeanwhile, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
+    (LeavesOutWhatIsToldAtLast, "what_is_told_at_last_follows_from_the_new_rows_and_is_among_them"),
+    (LooksAtTheLiveRowsAtLast, "what_is_told_at_last_follows_from_the_new_rows_and_is_among_them"),
     (ComparesAnyway, "a_rebuild_that_compares_nothing_replaces_all_the_same"),
     (ReportsOnlyLiveRows, "a_missing_row_is_reported_and_added"),
     (ReportsOnlyRebuiltRows, "an_extra_row_is_reported_and_removed"),

@@ -3,8 +3,10 @@
 import pytest
 from structlog.testing import capture_logs
 
+from refold.engine.audit.projecting import Folding
 from refold.engine.errors import EventMissing
 from refold.engine.ports import NewEvent, Write
+from refold.eventstore import rebuilding as shared
 
 TIME = "2026-11-21T12:00:00.000000Z"
 
@@ -64,3 +66,106 @@ def test_a_log_with_a_gap_is_not_rebuilt_from(engine, ask, place, dump):
     with pytest.raises(EventMissing):
         engine.rebuild()
     assert dump(engine) == made
+
+
+@pytest.fixture
+def unreadable(engine):
+    """Return a function that appends to a stream what only a newer version can read."""
+
+    def unreadable(stream):
+        engine.store.append(Write(stream, None, [NewEvent("odd.odd", TIME, '{"v":1}')]))
+
+    return unreadable
+
+
+def an_orphan_comes(engine, ask, wire, hkd):
+    engine.record("evonet", "poll", wire.says("evonet", "late", "success"))
+
+
+def an_orphan_is_adopted(engine, ask, wire, hkd):
+    ask(engine, "early", payment="p-early")
+    assert engine.refund("early").state == "success"
+
+
+def a_refund_ends(engine, ask, wire, hkd):
+    engine.record("evonet", "poll", wire.says("evonet", "a-sent", "success", payment="p-a-sent"))
+    return "refund-a-sent"
+
+
+def a_refund_needs_a_person_no_longer(engine, ask, wire, hkd):
+    engine.resolve("a-held", "closed", actor="ops", reason="seen")
+    return "refund-a-held"
+
+
+def a_refund_opens(engine, ask, wire, hkd):
+    ask(engine, "new", payment="p-a-done")
+    return "refund-new"
+
+
+def a_payment_is_registered(engine, ask, wire, hkd):
+    engine.register_payment(gateway="evonet", payment_id="p-a-done", captured=hkd(30000))
+    return "payment-evonet-p-a-done"
+
+
+@pytest.mark.parametrize("few", [0, 100], ids=["added at once", "added at the end"])
+@pytest.mark.parametrize(
+    "happens",
+    [
+        an_orphan_comes,
+        an_orphan_is_adopted,
+        a_refund_ends,
+        a_refund_needs_a_person_no_longer,
+        a_refund_opens,
+        a_payment_is_registered,
+    ],
+)
+def test_what_is_appended_meanwhile_to_a_stream_that_cannot_be_read_is_not_lost(
+    engine, ask, wire, hkd, plain, dump, unreadable, monkeypatch, happens, few
+):
+    """A newer version writes it, or it was damaged before: its rows stay as they stand at the end."""
+    monkeypatch.setattr(shared, "_FEW", few)
+    plain(engine, "a")
+    engine.record("evonet", "poll", wire.says("evonet", "early", "success", payment="p-early"))
+    engine.record("evonet", "poll", wire.says("evonet", "stays", "success"))
+    unreadable("inbox-evonet")
+    told, live = Folding.whole, []
+
+    def whole(self, upto, left):
+        yield from told(self, upto, left)
+        damaged = happens(engine, ask, wire, hkd)
+        if damaged is not None:
+            unreadable(damaged)
+        live.append(dump(engine))
+
+    monkeypatch.setattr(Folding, "whole", whole)
+    rebuilt = engine.rebuild()
+    assert "inbox-evonet" in [stream for stream, _ in rebuilt.set_aside]
+    assert [dump(engine)] == live
+    monkeypatch.setattr(Folding, "whole", told)
+    assert not engine.replay().differences
+    assert [dump(engine)] == live
+
+
+def test_a_stream_that_cannot_be_read_is_taken_over_again_where_the_swap_must_wait(
+    engine, wire, plain, dump, unreadable, monkeypatch
+):
+    """What was taken over the first time is taken back, once."""
+    plain(engine, "a")
+    told, swap, live = Folding.whole, engine.store._new.swap, []
+
+    def whole(self, upto, left):
+        yield from told(self, upto, left)
+        engine.record("evonet", "poll", wire.says("evonet", "a-sent", "success", payment="p-a-sent"))
+        unreadable("refund-a-sent")
+        live.append(dump(engine))
+
+    def refused(connection, views):
+        monkeypatch.undo()
+        return False
+
+    monkeypatch.setattr(Folding, "whole", whole)
+    monkeypatch.setattr(shared, "_PAUSE_S", 0)
+    monkeypatch.setattr(type(engine.store._new), "swap", staticmethod(refused))
+    engine.rebuild()
+    assert type(engine.store._new).swap is swap
+    assert dump(engine) == live[0]

@@ -5,7 +5,8 @@ from structlog.testing import capture_logs
 
 from refold.engine.audit.projecting import Folding
 from refold.engine.errors import EventMissing
-from refold.engine.ports import NewEvent, Write
+from refold.engine.ports import Delete, NewEvent, Upsert, Write
+from refold.engine.service.views import INBOX, REFUNDS
 from refold.eventstore import rebuilding as shared
 
 TIME = "2026-11-21T12:00:00.000000Z"
@@ -72,10 +73,12 @@ def test_a_log_with_a_gap_is_not_rebuilt_from(engine, ask, place, dump):
 def unreadable(engine):
     """Return a function that appends to a stream what only a newer version can read."""
 
-    def unreadable(stream):
-        engine.store.append(Write(stream, None, [NewEvent("odd.odd", TIME, '{"v":1}')]))
+    return lambda stream: newer(engine, stream)
 
-    return unreadable
+
+def newer(engine, stream, *changes):
+    """Append what only a newer version can read, and what that one makes of it."""
+    engine.store.append(Write(stream, None, [NewEvent("odd.odd", TIME, '{"v":1}')]), changes=changes)
 
 
 def an_orphan_comes(engine, ask, wire, hkd):
@@ -107,6 +110,18 @@ def a_payment_is_registered(engine, ask, wire, hkd):
     return "payment-evonet-p-a-done"
 
 
+def a_value_is_taken_away(engine, ask, wire, hkd):
+    row = engine.store.row(REFUNDS, ("a-done",))
+    assert row["gateway_refund_id"] is not None
+    values = tuple((row | {"gateway_refund_id": None}).values())
+    newer(engine, "refund-a-done", Delete(REFUNDS, ("a-done",)), Upsert(REFUNDS, values))
+
+
+def an_orphan_is_dismissed(engine, ask, wire, hkd):
+    waiting = next(engine.store.rows(INBOX))
+    newer(engine, "inbox-evonet", Delete(INBOX, (waiting["key"],)))
+
+
 @pytest.mark.parametrize("few", [0, 100], ids=["added at once", "added at the end"])
 @pytest.mark.parametrize(
     "happens",
@@ -117,6 +132,8 @@ def a_payment_is_registered(engine, ask, wire, hkd):
         a_refund_needs_a_person_no_longer,
         a_refund_opens,
         a_payment_is_registered,
+        a_value_is_taken_away,
+        an_orphan_is_dismissed,
     ],
 )
 def test_what_is_appended_meanwhile_to_a_stream_that_cannot_be_read_is_not_lost(

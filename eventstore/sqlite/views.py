@@ -39,7 +39,7 @@ _SUM: Final = (
 
 
 # Whether the table is of this version comes with its rows, also where there are none: a look of its own would be of
-# another moment. A name that is no column would be taken for a text, unless it says whose it is.
+# another moment.
 _LIVE: Final = (
     'SELECT made.definition = ?, {columns} FROM views AS made LEFT JOIN "{table}" AS own ON {found}'
     " WHERE made.name = ?"

@@ -46,6 +46,9 @@ class NewTables(Protocol):
     def stale(self, connection: Any, views: Iterable[View], /) -> list[View]:  # noqa: ANN401 - each store has its own kind
         """Return the views whose live table was made with another definition, or is lost."""
 
+    def create(self, connection: Any, views: Sequence[View], /) -> None:  # noqa: ANN401
+        """Make the live tables of views that have no definition, empty."""
+
     def begin(self, connection: Any, views: Sequence[View], /) -> int:  # noqa: ANN401
         """Make empty tables beside the live ones, and return the number of this rebuild, which no other one has.
 
@@ -88,6 +91,12 @@ class Rebuilding(ABC):
         """Whether the views must be rebuilt before use, as the store has them now."""
         with self._reading() as connection, self._translated():
             return bool(self._new.stale(connection, self._views))
+
+    def create_views(self, views: Sequence[View]) -> None:
+        """Make the tables of views that the store has never had, empty; those it has stay, of whatever version."""
+        self._new.check(views)
+        with self._writing() as connection, self._translated():
+            self._new.create(connection, views)
 
     def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
         """Fill new tables, compare them with the live ones, swap, and return every difference."""

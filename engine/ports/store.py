@@ -274,6 +274,15 @@ class EventStore(Subscribable, Protocol):
         """Yield rows whose columns equal `where`, ordered by one unique column (default: the key), above `after`."""
         ...
 
+    def create_views(self, views: Sequence[View]) -> None:
+        """Make the tables of views that the store has never had, empty; those it has stay, of whatever version.
+
+        Raises:
+            InvalidSetting: one cannot be a table.
+            StoreUnavailable: a table of that name is of something else.
+        """
+        ...
+
     def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:
         """Yield rows of a view's table whichever version has made it: columns it does not have are None.
 

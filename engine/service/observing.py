@@ -169,6 +169,10 @@ class ObservedStore:
         """Yield rows of a view."""
         return self._store.rows(view, where=where, order=order, after=after, limit=limit)
 
+    def create_views(self, views: Sequence[View]) -> None:
+        """Make tables of views that are new."""
+        self._store.create_views(views)
+
     def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:
         """Yield rows whichever version has made their table."""
         return self._store.rows_of_any_version(view, where=where)

@@ -78,6 +78,8 @@ class VersionsOfViews(StoreScenery):
             self.check_older_rows(5)
             self.append_older(2)
             self.check_older_rows(7)
+            newer.create_views([NEWER])
+            self.check_older_rows(7)
             assert newer.views_stale is True
 
     def test_a_view_of_another_version_is_neither_read_nor_changed(self) -> None:

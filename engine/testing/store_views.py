@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import InvalidInput
-from ..ports import Delete, Difference, Given, Upsert, Write
+from ..ports import Column, Delete, Difference, Given, Upsert, View, Write
 from .store_scenery import (
     PAIRS,
     TOTALS,
@@ -26,12 +26,26 @@ if TYPE_CHECKING:
     from ..ports.projecting import Made
 
 
+NOTES: Final = View("notes", (Column("number", int), Column("note", str)), ("number",), (("note",),))
+"""A view that the store was not opened with."""
+
+
 class Views(StoreScenery):
     """Tables beside the log."""
 
     def change(self, *changes: Change) -> None:
         """Append an event with view changes."""
         self.store.append(Write("refund-a", None, [event()]), changes=changes)
+
+    def test_a_view_that_is_new_to_the_store_begins_empty_and_once(self) -> None:
+        """However many programs make its table when they start."""
+        for _ in range(2):
+            self.store.create_views([NOTES, TOTALS])
+            self.change(Upsert(NOTES, (1, "new")), total("a", 5))
+        assert self.rows(NOTES) == [{"number": 1, "note": "new"}]
+        assert self.rows() == [{"id": "a", "kind": None, "total": 10, "rank": None}]
+        self.store.create_views([NOTES])
+        assert self.store.row(NOTES, (1,)) == {"number": 1, "note": "new"}
 
     def test_an_upsert_inserts_a_row_and_then_changes_it(self) -> None:
         """Sums add what it brings, other columns take the new value."""

@@ -62,6 +62,14 @@ class Tables:
     stale = staticmethod(views.stale)
 
     @staticmethod
+    def create(connection: Connection, declared: Iterable[View]) -> None:
+        """Make the live tables of views that have no definition, empty."""
+        views.keep_to_own_schema(connection)
+        new = views.never_made(connection, declared)
+        views.check_replaceable(connection, new)
+        views.recreate(connection, new)
+
+    @staticmethod
     def begin(connection: Connection, rebuilt: Sequence[View]) -> int:
         """Make empty tables, and return the number of the rebuild.
 

@@ -70,6 +70,12 @@ def stale(connection: Connection, declared: Iterable[View]) -> list[View]:
     return [view for view in declared if kept.get(view.name) != view.definition() or view.name not in there]
 
 
+def never_made(connection: Connection, declared: Iterable[View]) -> list[View]:
+    """Return the views that have no definition here."""
+    kept = _kept(connection)
+    return [view for view in declared if view.name not in kept]
+
+
 def _kept(connection: Connection) -> dict[str, str]:
     return dict(connection.execute(_KEPT).fetchall())
 

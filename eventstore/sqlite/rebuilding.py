@@ -69,6 +69,11 @@ class _Tables:
     stale = staticmethod(views.stale)
 
     @staticmethod
+    def create(connection: sqlite3.Connection, declared: Iterable[View]) -> None:
+        """Make the live tables of views that have no definition, empty."""
+        views.recreate(connection, views.never_made(connection, declared))
+
+    @staticmethod
     def begin(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> int:
         """Make empty tables, and return the number of the rebuild."""
         db = Database(connection, execute_plugins=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlite_utils.db import Database
 
-from ...engine.errors import InvalidInput, InvalidSetting, ViewStale
+from ...engine.errors import InvalidInput, InvalidSetting, StoreUnavailable, ViewStale
 from ...engine.ports import Delete, Difference
 from ..live import live_rows
 
@@ -161,6 +161,22 @@ def stale(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View
     """Return the views whose table was made with another definition, was never filled since, or is lost."""
     kept, there = dict(connection.execute(_KEPT)), tables(connection)
     return [view for view in declared if kept.get(view.name) != view.definition() or view.name not in there]
+
+
+def never_made(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View]:
+    """Return the views that have no definition here.
+
+    Raises:
+        StoreUnavailable: the table of one is of something else.
+    """
+    kept, there = dict(connection.execute(_KEPT)), tables(connection)
+    new = [view for view in declared if view.name not in kept]
+    for view in new:
+        if view.name in there:
+            raise StoreUnavailable(
+                f"the file holds a table {view.name} of something else; rename the view, or that table"
+            )
+    return new
 
 
 def tables(connection: sqlite3.Connection) -> set[str]:

@@ -26,6 +26,17 @@ class EmptiesTablesAtOnce(OnDisk):
                 connection.execute("UPDATE views SET definition = ''")
 
 
+class MakesTablesAnewThatAreThere(OnDisk):
+    def create_views(self, made):
+        with self._writing() as connection:
+            views.recreate(connection, made)
+
+
+class MakesNoTables(OnDisk):
+    def create_views(self, made):
+        """Leave them to the next rebuild."""
+
+
 class EmptiesTablesBeforeARebuild(OnDisk):
     def rebuild(self, projection, **options):
         super().rebuild(Given(projection.views), compare=False)
@@ -99,6 +110,9 @@ class LooksAtItsViewsOnce(OnDisk):
 
 
 CAUGHT = [
+    (MakesTablesAnewThatAreThere, "to_open_a_store_with_other_views_changes_nothing_for_who_has_it_open"),
+    (MakesTablesAnewThatAreThere, "a_view_that_is_new_to_the_store_begins_empty_and_once"),
+    (MakesNoTables, "a_view_that_is_new_to_the_store_begins_empty_and_once"),
     (KnowsVersionsByTheirColumns, "a_table_whose_rows_mean_something_else_is_of_another_version"),
     (LooksAtItsViewsOnce, "an_older_version_changes_no_table_of_a_newer_one"),
     (EmptiesTablesAtOnce, "to_open_a_store_with_other_views_changes_nothing_for_who_has_it_open"),

@@ -175,3 +175,14 @@ def test_views_of_an_older_definition_outlive_a_log_that_is_not_complete(
         other.execute("UPDATE head SET position = (SELECT coalesce(max(position), 0) FROM events)")
     assert open_postgres(views=[WITH_MORE]).views_stale is True
     assert [row["total"] for row in old.rows(TOTALS)] == [3]
+
+
+def test_a_table_of_something_else_is_no_view(open_postgres, postgres_server, postgres_url):
+    store = open_postgres()
+    with postgres_server.connect(postgres_url) as connection:
+        connection.execute("CREATE TABLE totals AS SELECT 'theirs' AS anything")
+        with pytest.raises(StoreUnavailable, match="holds a table totals of something else"):
+            store.create_views([TOTALS])
+        assert connection.execute("SELECT * FROM totals").fetchall() == [("theirs",)]
+    with pytest.raises(InvalidSetting):
+        store.create_views([View("events", TOTALS.columns, TOTALS.key)])

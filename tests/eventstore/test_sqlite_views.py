@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from totals import TOTALS
 
-from refold.engine.errors import InvalidInput, InvalidSetting, ViewStale
+from refold.engine.errors import InvalidInput, InvalidSetting, StoreUnavailable, ViewStale
 from refold.engine.ports import Column, Given, Upsert, View
 from refold.eventstore.sqlite import views as tables
 
@@ -187,3 +187,15 @@ def test_a_value_no_column_can_hold_is_refused_whole(open_store, append, value):
     with pytest.raises(InvalidInput):
         append(store, changes=[Upsert(TOTALS, (value, value))])
     assert store.head() == 0
+
+
+def test_a_table_of_something_else_is_no_view(open_store, raw):
+    store = open_store()
+    with raw() as connection:
+        connection.execute("CREATE TABLE totals (anything)")
+        connection.execute("INSERT INTO totals VALUES ('theirs')")
+        with pytest.raises(StoreUnavailable, match="holds a table totals of something else; rename"):
+            store.create_views([TOTALS])
+        assert connection.execute("SELECT * FROM totals").fetchall() == [("theirs",)]
+    with pytest.raises(InvalidSetting):
+        store.create_views([View("events", TOTALS.columns, TOTALS.key)])

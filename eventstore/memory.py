@@ -65,6 +65,7 @@ class MemoryStore(Subscribing):
     """An `EventStore` in lists and dictionaries: one writer at a time, and readers that never wait for it."""
 
     views_stale = False
+    rebuild_under_way = False
 
     def __init__(self) -> None:
         """Open an empty store."""

@@ -49,6 +49,9 @@ class NewTables(Protocol):
     def create(self, connection: Any, views: Sequence[View], /) -> None:  # noqa: ANN401
         """Make the live tables of views that have no definition, empty."""
 
+    def are_there(self, connection: Any, views: Iterable[View], /) -> bool:  # noqa: ANN401
+        """Tell whether there is a new table of one of these views."""
+
     def begin(self, connection: Any, views: Sequence[View], /) -> int:  # noqa: ANN401
         """Make empty tables beside the live ones, and return the number of this rebuild, which no other one has.
 
@@ -91,6 +94,12 @@ class Rebuilding(ABC):
         """Whether the views must be rebuilt before use, as the store has them now."""
         with self._reading() as connection, self._translated():
             return bool(self._new.stale(connection, self._views))
+
+    @property
+    def rebuild_under_way(self) -> bool:
+        """Whether there are new tables: somebody fills them, or has died while doing so."""
+        with self._reading() as connection, self._translated():
+            return self._new.are_there(connection, self._views)
 
     def create_views(self, views: Sequence[View]) -> None:
         """Make the tables of views that the store has never had, empty; those it has stay, of whatever version."""

@@ -49,9 +49,10 @@ if TYPE_CHECKING:
 
 
 _PAUSE_S: Final = 0.1
-_LOOKS: Final = (100, 300, 900, 2_700, 0)
+_LOOKS: Final = (100, 300, 900, *[2_700] * 17)
 """How often is looked, with a pause between, whether another process has made the views anew, each time that one began
-later: more and more often, lest two that take longer overtake each other for ever."""
+later: more and more often, lest two that take longer overtake each other for ever. One that has died looks like one
+that is slow."""
 
 
 class Rebuilt(NamedTuple):
@@ -89,18 +90,20 @@ def refresh(store: EventStore) -> None:
     """Rebuild views of another version, or wait until somebody has who began to do so later.
 
     Of several processes that open a store at once the last one to begin goes on, and the others wait for it; where
-    nothing comes of that, because it has ended or works for another version, they begin again.
+    nothing comes of that, because it has died, given up or made them for another version, they begin again.
 
     Raises:
-        RebuildOvertaken: others began later again and again.
+        RebuildOvertaken: others began later, twenty times.
         StoreUnavailable: this process may not make tables.
     """
+    log = structlog.wrap_logger(logging.getLogger("refold"))
     for looks in _LOOKS:
         if not store.views_stale:
             return
         try:
             rebuild(store)
         except RebuildOvertaken:
+            log.info("views.overtaken", longest_wait_s=looks * _PAUSE_S)
             _wait_for_another(store, looks)
         except StoreReadOnly as error:
             raise StoreUnavailable(
@@ -112,10 +115,10 @@ def refresh(store: EventStore) -> None:
 
 
 def _wait_for_another(store: EventStore, looks: int) -> None:
-    """Wait until another process has made the views anew, or for so many looks."""
+    """Wait until another process has made the views anew or has given up, or for so many looks."""
     pause = Event()
     for _ in range(looks):
-        if not store.views_stale:
+        if not (store.views_stale and store.rebuild_under_way):
             return
         pause.wait(_PAUSE_S)
 

@@ -170,6 +170,11 @@ class EventStore(Subscribable, Protocol):
         """
         ...
 
+    @property
+    def rebuild_under_way(self) -> bool:
+        """Whether somebody, in whichever process, makes views anew now, or has died while doing so."""
+        ...
+
     def append(
         self,
         *writes: Write,

@@ -113,6 +113,11 @@ class ObservedStore:
         """As the protocol says, like everything below."""
         return self._store.views_stale
 
+    @property
+    def rebuild_under_way(self) -> bool:
+        """Whether somebody makes views anew."""
+        return self._store.rebuild_under_way
+
     def settle(self, key: str) -> Appended | None:
         """Tell whether the append of that key happened."""
         return self._store.settle(key)

@@ -40,6 +40,7 @@ class While:
         self._scenery.check_older_rows(5)
         self._scenery.append_older(2)
         self._scenery.check_older_rows(7)
+        assert self._scenery.store.rebuild_under_way is True
 
     def since(self, after: int, upto: int) -> Iterator[Change]:
         """Tell of what they appended."""
@@ -113,7 +114,9 @@ class VersionsOfViews(StoreScenery):
     def test_a_newer_version_makes_its_table_beside_the_older_one(self) -> None:
         """Whoever has the older version open reads and appends meanwhile, and all of it is in the newer table."""
         with closing(self.newer()) as newer:
+            assert self.store.rebuild_under_way is False
             newer.rebuild(While(self), compare=False)
+            assert (newer.rebuild_under_way, self.store.rebuild_under_way) == (False, False)
             assert newer.views_stale is False
             assert newer.row(NEWER, ("a",)) == {
                 "id": "a",
@@ -128,6 +131,7 @@ class VersionsOfViews(StoreScenery):
         with closing(self.newer()) as newer:
             change = Upsert(NEWER, ("a", None, 5, None, "new"))
             raised(Interrupted, newer.rebuild, Given((NEWER,), Failing([change])))
+            assert (newer.rebuild_under_way, self.store.rebuild_under_way) == (False, False)
             assert newer.views_stale is True
             self.append_older(2)
             self.check_older_rows(7)

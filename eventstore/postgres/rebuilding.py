@@ -70,6 +70,11 @@ class Tables:
         views.recreate(connection, new)
 
     @staticmethod
+    def are_there(connection: Connection, declared: Iterable[View]) -> bool:
+        """Tell whether there is a new table of one of these views."""
+        return not views.tables(connection).isdisjoint(view.name + _NEW for view in declared)
+
+    @staticmethod
     def begin(connection: Connection, rebuilt: Sequence[View]) -> int:
         """Make empty tables, and return the number of the rebuild.
 

@@ -74,6 +74,11 @@ class _Tables:
         views.recreate(connection, views.never_made(connection, declared))
 
     @staticmethod
+    def are_there(connection: sqlite3.Connection, declared: Iterable[View]) -> bool:
+        """Tell whether there is a new table of one of these views."""
+        return not views.tables(connection).isdisjoint(view.name + _NEW for view in declared)
+
+    @staticmethod
     def begin(connection: sqlite3.Connection, rebuilt: Iterable[View]) -> int:
         """Make empty tables, and return the number of the rebuild."""
         db = Database(connection, execute_plugins=False)

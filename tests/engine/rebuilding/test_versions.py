@@ -101,19 +101,46 @@ def test_who_only_reads_leaves_the_views_of_another_version_alone(stale, place, 
     assert dump(open_at(place.url)) == stale
 
 
-def test_who_waits_for_one_that_has_ended_begins_again(stale, place, open_at, monkeypatch, dump):
+def test_who_waits_for_one_that_has_died_begins_again(stale, place, open_at, monkeypatch, dump):
+    """The tables it had begun look like those of one that is slow."""
     plainly, times = projecting.rebuild, []
 
     def overtaken(store):
+        if not times:
+            place.run("CREATE TABLE refunds__new (refund_id text)")
         times.append("rebuilds")
         if len(times) < 3:
             raise RebuildOvertaken
         plainly(store)
 
     monkeypatch.setattr(projecting, "rebuild", overtaken)
-    monkeypatch.setattr(projecting, "_LOOKS", (0, 0, 600))
-    assert dump(open_at(place.url)) == stale
+    monkeypatch.setattr(projecting, "_LOOKS", (2, 2, 600))
+    monkeypatch.setattr(projecting, "_PAUSE_S", 0)
+    with capture_logs() as logs:
+        assert dump(open_at(place.url)) == stale
+    assert [line["event"] for line in logs] == ["views.overtaken", "views.overtaken", "views.rebuilt"]
     assert len(times) == 3
+
+
+def test_nobody_waits_for_one_that_has_ended(stale, place, open_at, monkeypatch, dump):
+    """It may have made the tables for another version: then they are made again at once."""
+    plainly, times = projecting.rebuild, []
+
+    def overtaken(store):
+        times.append("rebuilds")
+        plainly(store)
+        if len(times) < 9:
+            place.run(OLDER)
+            raise RebuildOvertaken
+
+    class NoPause:
+        def wait(self, _):
+            pytest.fail("waits although nobody makes views anew")
+
+    monkeypatch.setattr(projecting, "rebuild", overtaken)
+    monkeypatch.setattr(projecting, "Event", NoPause)
+    assert dump(open_at(place.url)) == stale
+    assert len(times) == 9
 
 
 def test_who_is_overtaken_while_it_opens_a_store_waits_for_the_other(

@@ -37,6 +37,15 @@ class MakesNoTables(OnDisk):
         """Leave them to the next rebuild."""
 
 
+class NoticesNoRebuild(OnDisk):
+    rebuild_under_way = False
+
+
+class TakesARebuildForUnderWayThatGaveUp(OnDisk):
+    def _give_up(self, given, number):
+        """Leave the tables there."""
+
+
 class EmptiesTablesBeforeARebuild(OnDisk):
     def rebuild(self, projection, **options):
         super().rebuild(Given(projection.views), compare=False)
@@ -110,6 +119,8 @@ class LooksAtItsViewsOnce(OnDisk):
 
 
 CAUGHT = [
+    (NoticesNoRebuild, "a_newer_version_makes_its_table_beside_the_older_one"),
+    (TakesARebuildForUnderWayThatGaveUp, "a_newer_version_that_fails_leaves_the_older_table"),
     (MakesTablesAnewThatAreThere, "to_open_a_store_with_other_views_changes_nothing_for_who_has_it_open"),
     (MakesTablesAnewThatAreThere, "a_view_that_is_new_to_the_store_begins_empty_and_once"),
     (MakesNoTables, "a_view_that_is_new_to_the_store_begins_empty_and_once"),

@@ -164,8 +164,8 @@ class Rebuilding(ABC):
             taken_s = time.monotonic() - began
             if taken_s >= _PATIENCE_S or self._in_batch():  # a batch keeps all others from writing
                 raise StoreUnavailable(
-                    f"a session has used the table of a view for {taken_s:.0f} s, as a dump or a report does;"
-                    " the views are as they were: repeat the rebuild when it has ended"
+                    f"for {taken_s:.0f} s the tables of views were never free, as while a dump or a report reads them;"
+                    " the views are as they were: repeat the rebuild when that has ended"
                 )
             pause.wait(_PAUSE_S)
 

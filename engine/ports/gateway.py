@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,6 +34,10 @@ class Code(NamedTuple):
     note: str = ""
 
 
+NAME: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+"""What an adapter may be called."""
+
+
 class Gateway(Protocol):
     """A payment provider's API as a pure translation: no I/O, no clock, no randomness.
 
@@ -41,7 +46,7 @@ class Gateway(Protocol):
 
     @property
     def name(self) -> str:
-        """The adapter's name in logs and on the command line."""
+        """The adapter's name in logs, on the command line and in the names of streams, where a hyphen ends it."""
         ...
 
     @property

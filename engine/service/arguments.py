@@ -12,6 +12,7 @@ from ..domain.message import Channel, Message
 from ..domain.money import Money
 from ..domain.signals import State
 from ..errors import InvalidInput, InvalidSetting
+from ..ports.gateway import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +109,11 @@ def adapters(value: Sequence[Gateway]) -> dict[str, Gateway]:
         found, usable = {}, False
     if not usable:
         raise InvalidSetting("gateways", "a sequence of adapters is needed, one of each name")
+    for name in found:
+        if not NAME.fullmatch(name):
+            raise InvalidSetting(
+                "gateways", f"an adapter is called {name!r}; use lower-case letters, digits and underscores"
+            )
     return found
 
 

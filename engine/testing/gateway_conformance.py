@@ -33,6 +33,7 @@ from ..domain.money import Money
 from ..domain.signals import OUTCOME_BITS, Signal, bit
 from ..errors import InvalidSignature, UnreadableMessage
 from ..ports import AmountForm
+from ..ports.gateway import NAME
 from .gateway_checks import NOW, Refusal, as_sent, check_message, reader, told
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Declaring:
     def test_the_name_can_be_typed_and_the_code_table_has_rows(self) -> None:
         """It is a word of the command line, in lower case."""
         gateway = self.make_gateway()
-        assert re.fullmatch(r"[a-z][a-z0-9_]*", gateway.name)
+        assert NAME.fullmatch(gateway.name)
         assert gateway.codes
 
     def test_the_capabilities_are_consistent(self) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
-from psycopg.errors import LockNotAvailable, QueryCanceled
+from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 
 from ...engine.errors import InvalidInput
 from .. import outlining
@@ -46,6 +46,8 @@ _NOT_LONG: Final = (
     "SELECT current_setting('statement_timeout'), set_config('statement_timeout', '200ms', true)"
 )
 _AS_LONG_AS: Final = "SELECT set_config('statement_timeout', %s, true)"
+# The last where a session reads the tables one by one, in another order, and the server looks for that early.
+_IN_USE: Final = (QueryCanceled, LockNotAvailable, DeadlockDetected)
 _SEIZE: Final = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE")
 _RENAME_TABLE: Final = sql.SQL("ALTER TABLE {} RENAME TO {}")
 _RENAME_INDEX: Final = sql.SQL("ALTER INDEX {} RENAME TO {}")
@@ -124,7 +126,7 @@ class Tables:
         try:
             with connection.transaction(force_rollback=True):
                 _seize(connection, rebuilt)
-        except (QueryCanceled, LockNotAvailable):
+        except _IN_USE:
             return False
         return True
 
@@ -134,7 +136,7 @@ class Tables:
         try:
             with connection.transaction():
                 _seize(connection, rebuilt)
-        except (QueryCanceled, LockNotAvailable):
+        except _IN_USE:
             return False
         views.keep_to_own_schema(connection)
         for view in rebuilt:
@@ -162,7 +164,7 @@ def _seize(connection: Connection, rebuilt: Iterable[View]) -> None:
     """Let nobody else use the live tables until the end of the transaction.
 
     Raises:
-        QueryCanceled, LockNotAvailable: somebody does.
+        QueryCanceled, LockNotAvailable, DeadlockDetected: somebody does.
     """
     views.keep_to_own_schema(connection)
     there = views.tables(connection)

@@ -266,3 +266,15 @@ def test_a_closed_engine_says_so(engine, ask, wire):
         with pytest.raises(StoreClosed):
             call()
     engine.close()
+
+
+@pytest.mark.parametrize("name", ["evo-net", "Evonet", "1evonet", "", "evo net", "\u00e9vonet"])
+def test_an_adapter_whose_name_would_not_end_at_a_hyphen_is_refused(name):
+    """`payment-a-b-c` would be payment `b-c` of gateway `a`, and payment `c` of gateway `a-b`."""
+
+    class Named(Evonet):
+        pass
+
+    Named.name = name
+    with pytest.raises(InvalidSetting, match="an adapter is called"):
+        RefundEngine.open("memory:", gateways=[Named()])

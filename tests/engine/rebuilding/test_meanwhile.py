@@ -11,6 +11,7 @@ from refold.engine.errors import StoreUnavailable
 from refold.engine.service.views import REFUNDS
 from refold.eventstore import outlining
 from refold.eventstore import rebuilding as shared
+from refold.eventstore.postgres import rebuilding, views
 from refold.eventstore.postgres.rebuilding import Tables
 
 
@@ -274,12 +275,32 @@ def test_a_rebuild_gives_up_where_a_table_stays_in_use(postgres, ask, plain, dum
     made = dump(engine)
     with place.server.connect(place.url) as raw, raw.transaction():
         raw.execute(HELD)
-        with pytest.raises(StoreUnavailable, match="a session has used the table of a view"):
+        with pytest.raises(StoreUnavailable, match="the tables of views were never free"):
             engine.rebuild()
         assert dump(engine) == made
         ask(engine, "r-9", payment="p-9")
     assert not [name for name in place.tables() if name.endswith("__new")]
     engine.rebuild()
+    assert engine.replay().agrees
+
+
+def test_a_deadlock_with_another_session_is_one_more_reason_to_try_again(postgres, plain, monkeypatch):
+    """It reads the tables one by one, and the server looks for deadlocks early."""
+    _, engine = postgres
+    monkeypatch.setattr(shared, "_PAUSE_S", 0)
+    plain(engine, "a")
+    run, seized = views.run, []
+
+    def runs(connection, shape, *parts):
+        if shape is rebuilding._SEIZE:
+            seized.append(shape)
+            if len(seized) in {1, 3}:  # while it asks whether it may, and when it does
+                connection.execute("DO $$ BEGIN RAISE deadlock_detected; END $$")
+        run(connection, shape, *parts)
+
+    monkeypatch.setattr(views, "run", runs)
+    engine.rebuild()
+    assert len(seized) == 5
     assert engine.replay().agrees
 
 

@@ -85,6 +85,11 @@ INBOX: Final = View(
 """Messages not (yet) part of a refund: `orphaned` or `quarantined`; `payment_alias` is the payment's other name."""
 
 VIEWS: Final = (REFUNDS, ATTENTION, PAYMENTS, INBOX)
+"""All that the engine keeps.
+
+Where the same events make other rows, the view's `version` is raised. Where a view is added, the versions of those are
+raised whose events also feed it: a service of the older version would go on appending, and leave the new one behind.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

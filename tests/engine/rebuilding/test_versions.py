@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from hashlib import sha256
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 from refold.engine.audit import projecting
 from refold.engine.audit.projecting import Folding
 from refold.engine.errors import RebuildOvertaken, StoreUnavailable, ViewStale
-from refold.engine.service.views import REFUNDS
+from refold.engine.service.views import REFUNDS, VIEWS
 
 OLDER = "UPDATE views SET definition = 'of an older version' WHERE name = 'refunds'"
 
@@ -199,3 +200,21 @@ def test_views_of_another_version_are_rebuilt_when_an_engine_opens_the_store(
         engine = open_at(place.url)
     assert [line["event"] for line in logs] == ["views.rebuilt"]
     assert dump(engine) == made
+
+
+def test_rows_that_are_made_otherwise_are_of_a_higher_version(engine, ask, wire, hkd, plain, dump):
+    """Where this turns red, raise the version of the view (`refold.engine.service.views`), and pin what it makes now."""
+    plain(engine, "a")
+    engine.register_payment(gateway="evonet", payment_id="p-a-done", captured=hkd(30000))
+    engine.record("evonet", "poll", wire.says("evonet", "orphan", "success", payment="p-orphan"))
+    engine.record("evonet", "poll", wire.says("evonet", "a-done", "failed", payment="p-a-done"))
+    made = {
+        view.name: (view.version, sha256(repr(dump(engine)[view.name]).encode()).hexdigest()[:16])
+        for view in VIEWS
+    }
+    assert made == {
+        "refunds": (1, "d3467bd7e78a0267"),
+        "attention": (1, "d24b5dbf69b4e5ee"),
+        "payments": (1, "92d1277adf76068f"),
+        "inbox": (1, "d00cac489c0c58b9"),
+    }

@@ -22,7 +22,7 @@ from refold.engine.domain.signals import BIT, OUTCOME_BITS, Signal, State
 
 pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
 
-PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=300)
+PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 PENDING, SUCCESS, REJECTED, CLOSED = (
     BIT[signal] for signal in (Signal.PENDING, Signal.SUCCESS, Signal.REJECTED, Signal.CLOSED)
 )

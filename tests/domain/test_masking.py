@@ -15,7 +15,7 @@ from refold.engine.domain.masking import mask_cards, mask_text
 
 pytestmark = pytest.mark.no_cover  # counting lines would take most of its time
 
-PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=300)
+PROFILE = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 SEEDS = sorted((Path(__file__).parent.parent / "seeds").iterdir())
 
 # Published test numbers, and one of each further prefix completed by its check digit.

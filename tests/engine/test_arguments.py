@@ -125,7 +125,7 @@ def test_every_public_method_is_among_those_tried(memory_engine):
     assert tried == public
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_a_wrong_value_is_an_error_of_ours_and_never_one_of_a_library_underneath(engine, data):
     method, arguments = data.draw(st.sampled_from(sorted(valid(engine).items(), key=lambda m: m[0].__name__)))

@@ -148,7 +148,7 @@ def patient(engine):
 
 
 FUZZ = settings(
-    max_examples=400,
+    max_examples=200,
     deadline=None,
     derandomize=True,
     database=None,

@@ -237,7 +237,7 @@ class MemoryStore(Subscribing):
         with self._alone():
             for change in checked_changes(projection.since(upto, self.head())):
                 store(new, changed(new, [change]))
-            store(new, changed(new, list(checked_changes(projection.last(partial(rows, new))))))
+            store(new, changed(new, list(checked_changes(projection.as_live(partial(rows, new))))))
             with self._open() as state:
                 live = {view: state.views.get(view.name, {}) for view in projection.views if compare}
                 found = [each for view in live for each in differences(view, live[view], new[view.name])]

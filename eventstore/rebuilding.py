@@ -137,6 +137,8 @@ class Rebuilding(ABC):
             if head - upto <= _FEW:
                 break
             self._fill(number, projection.since(upto, head))
+            with self._tables(number) as connection, self._translated():
+                self._fill_as_live(connection, projection)
             upto = head
         return upto
 
@@ -174,10 +176,14 @@ class Rebuilding(ABC):
         head = self.head()
         if head > upto:
             self._new.fill(connection, list(checked_changes(projection.since(upto, head))))
-        last = list(checked_changes(projection.last(partial(self._new.rows, connection))))
-        if last:
-            self._new.fill(connection, last)
+        self._fill_as_live(connection, projection)
         return head
+
+    def _fill_as_live(self, connection: Any, projection: Projection) -> None:  # noqa: ANN401 - as above
+        """Add what the live tables have and the projection cannot tell."""
+        changes = list(checked_changes(projection.as_live(partial(self._new.rows, connection))))
+        if changes:
+            self._new.fill(connection, changes)
 
     @contextmanager
     def _tables(self, number: int, *, lasting: bool = False, beside: bytes | None = None) -> Iterator[Any]:

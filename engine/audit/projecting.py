@@ -32,6 +32,7 @@ from ..service.outlines import outlines
 from ..service.views import (
     ATTENTION,
     INBOX,
+    ORPHANED,
     PAYMENTS,
     REFUNDS,
     VIEWS,
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from ..ports.projecting import Made, Outline
 
 
+_NAMES_OF_PAYMENT: Final = ("payment_id", "payment_alias")
+"""The columns of the inbox in which a payment may stand."""
 _PAUSE_S: Final = 0.1
 _LOOKS: Final = (100, 300, 900, *[2_700] * 17)
 """How often is looked, with a pause between, whether another process has made the views anew, each time that one began
@@ -137,6 +140,8 @@ class Folding:
         self.set_aside: list[tuple[str, str]] = []
         """(stream, error) of each that cannot be read or folded; its rows stay as they were."""
         self._store = store
+        self._aside: set[str] = set()
+        """The streams of `set_aside`."""
         self._late: dict[str, None] = {}
         """Streams set aside to which something was appended after their rows were taken over, or made."""
 
@@ -168,16 +173,28 @@ class Folding:
         for stream in refunds:
             yield from self._appended(stream, partial(self._refund, stream, after, upto))
 
-    def last(self, made: Made) -> Iterator[Change]:
+    def as_live(self, made: Made) -> Iterator[Change]:
         """Yield the rows of streams that cannot be read and have changed meanwhile, as they stand now."""
-        for stream in self._late:
+        late, self._late = self._late, {}
+        inboxes = {stream for stream in late if stream.startswith("inbox-")}
+        for stream in late:
             category, _, name = stream.partition("-")
-            if category == "refund":
+            if category == "payment":
+                yield from self._as_live(category, stream)
+            elif category == "refund":
                 for row in made(REFUNDS, {"refund_id": name}):
                     yield from _refund_taken_back(row)
-            elif category == "inbox":
-                yield from (Delete(INBOX, (row["key"],)) for row in made(INBOX, {"gateway": name}))
-            yield from self._as_live(category, stream)
+                for row in self._live(REFUNDS, refund_id=name):
+                    yield from _refund_rows(row)
+                    inbox = inbox_stream(str(row["gateway"]))
+                    if inbox in self._aside:
+                        inboxes.add(inbox)
+                    else:
+                        yield from self._adopted_of(made, row)
+        for stream in sorted(inboxes):
+            waiting = made(INBOX, {"gateway": stream.removeprefix("inbox-")})
+            yield from (Delete(INBOX, (row["key"],)) for row in waiting)
+            yield from self._as_live("inbox", stream)
 
     def _appended(self, stream: str, fold: Callable[[], Iterable[Change]]) -> list[Change]:
         """Return all that a fold of what was appended yields; of a stream that is set aside `last` tells."""
@@ -188,7 +205,7 @@ class Folding:
 
     def _attempted(self, stream: str, fold: Callable[[], Iterable[Change]]) -> list[Change] | None:
         """Return all that a fold yields; None where the stream cannot be read or folded, now or before."""
-        if any(stream == known for known, _ in self.set_aside):
+        if stream in self._aside:
             return None
         try:
             changes = list(fold())
@@ -200,6 +217,7 @@ class Folding:
             self.set_aside.append((stream, f"{type(error).__name__}: {error}"))
         except Exception as error:  # noqa: BLE001 - one stream that cannot be folded stops no other
             self.set_aside.append((stream, type(error).__name__))
+        self._aside.add(stream)
         return None
 
     def _read(self, stream: str, upto: int) -> Iterator[StoredEvent]:
@@ -265,10 +283,7 @@ class Folding:
             return True
 
     def _refund_as_live(self, row: Row) -> Iterator[Change]:
-        yield Upsert(REFUNDS, tuple(row[column] for column in REFUNDS.names()))
-        for kind in str(row["attention"]).split():
-            yield Upsert(ATTENTION, (kind, row["refund_id"], row["sort_key"]))
-        yield from _part_of_payment(row)
+        yield from _refund_rows(row)
         with suppress(CorruptLog):  # then the inbox stands as it was, too
             yield from list(self._adopted(row))
 
@@ -283,6 +298,14 @@ class Folding:
             if named and not self._waits(orphan.key):
                 yield Delete(INBOX, (orphan.key,))
 
+    def _adopted_of(self, made: Made, row: Row) -> Iterator[Change]:
+        """Yield the same for an inbox that can be read, and whose rows are there."""
+        named = [("refund_id", row["refund_id"]), *((name, row["payment_id"]) for name in _NAMES_OF_PAYMENT)]
+        for name, value in named:
+            for waiting in made(INBOX, {"gateway": row["gateway"], name: value}) if value is not None else ():
+                if waiting["kind"] == ORPHANED and not self._waits(str(waiting["key"])):
+                    yield Delete(INBOX, (waiting["key"],))
+
 
 def _check_storable(changes: Iterable[Change]) -> None:
     """Raise `CorruptLog` for a row that no store can hold: it would keep all others from being made."""
@@ -290,19 +313,36 @@ def _check_storable(changes: Iterable[Change]) -> None:
         raise CorruptLog("a row would hold a NUL character")
 
 
+def _refund_rows(row: Row) -> Iterator[Change]:
+    """Yield the rows of a refund that has this one; an older version may know less of it."""
+    yield Upsert(REFUNDS, tuple(row[column] for column in REFUNDS.names()))
+    for kind in _kinds(row):
+        yield Upsert(ATTENTION, (kind, row["refund_id"], row["sort_key"]))
+    yield from _part_of_payment(row)
+
+
+def _kinds(row: Row) -> list[str]:
+    return str(row["attention"] or "").split()
+
+
 def _part_of_payment(row: Row, times: int = 1) -> Iterator[Change]:
     if row["payment_id"] is None:
         return
-    reserved, given_back = row["reserved_minor"], row["amount_minor"] if row["state"] == State.SUCCESS else 0
-    assert isinstance(reserved, int)  # noqa: S101 - for the type checker
-    assert isinstance(given_back, int)  # noqa: S101 - as above
+    reserved, given_back = _minor(row, "reserved_minor"), _minor(row, "amount_minor")
+    if row["state"] != State.SUCCESS:
+        given_back = 0
     key = (row["gateway"], row["payment_id"], row["currency"])
     yield Upsert(PAYMENTS, (*key, None, times * reserved, times * given_back, times))
+
+
+def _minor(row: Row, column: str) -> int:
+    value = row[column]
+    return value if isinstance(value, int) else 0
 
 
 def _refund_taken_back(row: Row) -> Iterator[Change]:
     """Yield what takes the rows of a refund away again, and its part of the payment's sums."""
     yield Delete(REFUNDS, (row["refund_id"],))
-    for kind in str(row["attention"]).split():
+    for kind in _kinds(row):
         yield Delete(ATTENTION, (kind, row["refund_id"]))
     yield from _part_of_payment(row, -1)

@@ -53,7 +53,8 @@ class ViewStale(StoreUnavailable):
     def __init__(self, view: str) -> None:
         super().__init__(
             f"the table of the view {view} is lost, or of another version: an engine that opens the store, or"
-            " `refold replay`, makes it again from the log, for its own version"
+            " `refold replay`, makes those of refold again from the log, for its own version; give a view of your own"
+            " another name, and its subscription, too"
         )
         self.view = view
 

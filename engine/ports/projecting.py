@@ -130,10 +130,10 @@ class Projection(Protocol):
         """Yield what the events above position `after`, up to `upto`, change of that."""
         ...
 
-    def last(self, made: Made) -> Iterable[Change]:
-        """Yield what no event tells, as the live tables have it; nobody else writes from now until the swap.
+    def as_live(self, made: Made) -> Iterable[Change]:
+        """Yield what `since` could not tell, as the live tables have it now.
 
-        Where the swap fails, and others have written again, it is asked for once more.
+        It is asked for each time after `since`, for what is new; the last time nobody else writes until the swap.
 
         Args:
             made: gives rows of the new tables.
@@ -157,6 +157,6 @@ class Given:
         """Return nothing."""
         return ()
 
-    def last(self, made: Made) -> Iterable[Change]:  # noqa: ARG002 - as the protocol has it
+    def as_live(self, made: Made) -> Iterable[Change]:  # noqa: ARG002 - as the protocol has it
         """Return nothing."""
         return ()

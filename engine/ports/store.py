@@ -112,7 +112,8 @@ class View:
             f"{name}:{kind.__name__}{'+' if sums else ''}" for name, kind, sums in self.columns
         )
         indexes = ";".join(",".join(columns) for columns in self.indexes)
-        return f"{columns}|{','.join(self.key)}|{indexes}|{self.version}"
+        edition = f"|{self.version}" if self.version > 1 else ""
+        return f"{columns}|{','.join(self.key)}|{indexes}{edition}"
 
     def __hash__(self) -> int:
         """Hash by the name: every change looks its view up, and to hash all columns takes longer than to use them."""

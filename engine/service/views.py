@@ -83,6 +83,8 @@ INBOX: Final = View(
     indexes=(("gateway", "refund_id"), ("gateway", "payment_id"), ("gateway", "payment_alias")),
 )
 """Messages not (yet) part of a refund: `orphaned` or `quarantined`; `payment_alias` is the payment's other name."""
+ORPHANED: Final = "orphaned"
+"""The kind of a message that a refund may adopt."""
 
 VIEWS: Final = (REFUNDS, ATTENTION, PAYMENTS, INBOX)
 """All that the engine keeps.
@@ -290,7 +292,7 @@ def inbox_changes(event: MessageOrphaned | MessageQuarantined, received_at: str)
     if isinstance(event, MessageOrphaned):
         stated = event.evidence
         named = (event.refund_id, stated.payment_id, stated.payment_alias, stated.code)
-        kind, message = "orphaned", stated.message
+        kind, message = ORPHANED, stated.message
     else:
         named = (None, None, None, event.reason)
         kind, message = "quarantined", event.message

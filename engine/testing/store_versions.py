@@ -47,7 +47,7 @@ class While:
         assert (after, upto) == (1, 2)
         yield Upsert(NEWER, ("a", None, 2, None, None))
 
-    def last(self, made: Made) -> Iterator[Change]:
+    def as_live(self, made: Made) -> Iterator[Change]:
         """Tell of nothing more."""
         assert [row["total"] for row in made(NEWER, {"note": "new"})] == [7]
         yield from ()

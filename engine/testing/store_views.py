@@ -218,7 +218,7 @@ class Meanwhile:
         """Tell of those that came since."""
         return self._told(after, upto)
 
-    def last(self, made: Made) -> Iterator[Change]:
+    def as_live(self, made: Made) -> Iterator[Change]:
         """Tell of nothing, once all of the events are in the new tables."""
         assert [row["total"] for row in made(TOTALS, {"id": "a"})] == [7]
         yield from ()
@@ -232,7 +232,7 @@ class Meanwhile:
 class Doubling(Given):
     """A projection that at last adds to the row a what it has."""
 
-    def last(self, made: Made) -> Iterator[Change]:
+    def as_live(self, made: Made) -> Iterator[Change]:
         """Look the row up, and tell of as much again."""
         for row in made(TOTALS, {"id": "a"}):
             assert row == {"id": "a", "kind": "new", "total": 4, "rank": None}

@@ -26,6 +26,7 @@ _TAKEN: Final = frozenset({"bodies", "dead_letters", "events", "keys", "leases",
 _KEPT: Final = "SELECT name, definition FROM views"
 _COLUMNS: Final = "SELECT name FROM pragma_table_info(?)"
 _TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
+_OTHERS: Final = "SELECT type FROM sqlite_master WHERE name = ?"
 RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
 
 
@@ -169,12 +170,12 @@ def never_made(connection: sqlite3.Connection, declared: Iterable[View]) -> list
     Raises:
         StoreUnavailable: the table of one is of something else.
     """
-    kept, there = dict(connection.execute(_KEPT)), tables(connection)
+    kept = dict(connection.execute(_KEPT))
     new = [view for view in declared if view.name not in kept]
     for view in new:
-        if view.name in there:
+        for (type_,) in connection.execute(_OTHERS, (view.name,)):
             raise StoreUnavailable(
-                f"the file holds a table {view.name} of something else; rename the view, or that table"
+                f"the file holds a {type_} {view.name} of something else; rename one of the two"
             )
     return new
 

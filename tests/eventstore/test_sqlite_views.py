@@ -194,8 +194,11 @@ def test_a_table_of_something_else_is_no_view(open_store, raw):
     with raw() as connection:
         connection.execute("CREATE TABLE totals (anything)")
         connection.execute("INSERT INTO totals VALUES ('theirs')")
-        with pytest.raises(StoreUnavailable, match="holds a table totals of something else; rename"):
+        with pytest.raises(StoreUnavailable, match="holds a table totals of something else; rename one"):
             store.create_views([TOTALS])
         assert connection.execute("SELECT * FROM totals").fetchall() == [("theirs",)]
+        connection.execute("CREATE VIEW report AS SELECT * FROM totals")
+        with pytest.raises(StoreUnavailable, match="holds a view report of something else"):
+            store.create_views([View("report", TOTALS.columns, TOTALS.key)])
     with pytest.raises(InvalidSetting):
         store.create_views([View("events", TOTALS.columns, TOTALS.key)])

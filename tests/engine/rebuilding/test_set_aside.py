@@ -90,6 +90,17 @@ def an_orphan_is_adopted(engine, ask, wire, hkd):
     assert engine.refund("early").state == "success"
 
 
+def an_orphan_is_adopted_by_a_refund_that_cannot_be_read(engine, ask, wire, hkd):
+    an_orphan_is_adopted(engine, ask, wire, hkd)
+    return "refund-early"
+
+
+def an_orphan_is_adopted_as_only_a_newer_version_does(engine, ask, wire, hkd):
+    ask(engine, "new", payment="p-new")
+    waiting = next(engine.store.rows(INBOX))
+    newer(engine, "refund-new", Delete(INBOX, (waiting["key"],)))
+
+
 def a_refund_ends(engine, ask, wire, hkd):
     engine.record("evonet", "poll", wire.says("evonet", "a-sent", "success", payment="p-a-sent"))
     return "refund-a-sent"
@@ -128,6 +139,8 @@ def an_orphan_is_dismissed(engine, ask, wire, hkd):
     [
         an_orphan_comes,
         an_orphan_is_adopted,
+        an_orphan_is_adopted_by_a_refund_that_cannot_be_read,
+        an_orphan_is_adopted_as_only_a_newer_version_does,
         a_refund_ends,
         a_refund_needs_a_person_no_longer,
         a_refund_opens,
@@ -161,6 +174,71 @@ def test_what_is_appended_meanwhile_to_a_stream_that_cannot_be_read_is_not_lost(
     monkeypatch.setattr(Folding, "whole", told)
     assert not engine.replay().differences
     assert [dump(engine)] == live
+
+
+@pytest.mark.parametrize("few", [0, 100], ids=["added at once", "added at the end"])
+@pytest.mark.parametrize("gateway", ["evonet", "bbmsl"], ids=["by its name", "by its payment"])
+def test_an_orphan_that_a_refund_has_adopted_meanwhile_waits_no_longer_though_that_one_cannot_be_read(
+    engine, ask, wire, dump, unreadable, monkeypatch, gateway, few
+):
+    """The inbox can be read, and says that it came; only the live table knows that it is gone."""
+    monkeypatch.setattr(shared, "_FEW", few)
+    engine.record(gateway, "api_response", wire.says(gateway, "early", "success"))
+    engine.record("evonet", "poll", wire.says("evonet", "stays", "success", payment="p-early"))
+    told, live = Folding.whole, []
+
+    def whole(self, upto, left):
+        yield from told(self, upto, left)
+        payment = "p-early" if gateway == "evonet" else "p-1"
+        assert ask(engine, "early", gateway=gateway, payment=payment).state == "success"
+        unreadable("refund-early")
+        live.append(dump(engine))
+
+    monkeypatch.setattr(Folding, "whole", whole)
+    engine.rebuild()
+    assert [dump(engine)] == live
+    assert [row["refund_id"] for row in engine.inbox()] == ["stays"]
+
+
+def test_rows_that_only_the_live_tables_tell_are_taken_over_before_others_have_to_wait(
+    engine, plain, unreadable, monkeypatch
+):
+    """Once, as long as nothing more is appended to their streams."""
+    monkeypatch.setattr(shared, "_FEW", 0)
+    plain(engine, "a")
+    told, as_live, taken = Folding.whole, Folding.as_live, []
+
+    def whole(self, upto, left):
+        yield from told(self, upto, left)
+        unreadable("refund-a-sent")
+        unreadable("refund-a-done")
+
+    def takes(self, made):
+        changes = list(as_live(self, made))
+        taken.append({change.view.name for change in changes})
+        return changes
+
+    monkeypatch.setattr(Folding, "whole", whole)
+    monkeypatch.setattr(Folding, "as_live", takes)
+    engine.rebuild()
+    assert taken == [{"refunds", "attention", "payments"}, set()]
+
+
+@pytest.mark.parametrize("column", ["reserved_minor", "amount_minor", "attention", "state"])
+def test_a_row_of_an_older_table_that_lacks_a_column_is_kept_without_it(
+    engine, place, plain, dump, unreadable, column
+):
+    plain(engine, "a")
+    unreadable("refund-a-done")
+    rows = dump(engine)["refunds"]
+    place.run(
+        "UPDATE views SET definition = 'older' WHERE name = 'refunds'",
+        f"ALTER TABLE refunds DROP COLUMN {column}",
+    )
+    engine.rebuild()
+    kept = [row | {column: None} if row["refund_id"] == "a-done" else row for row in rows]
+    assert dump(engine)["refunds"] == kept
+    assert "None" not in [row["kind"] for row in dump(engine)["attention"]]
 
 
 def test_a_stream_that_cannot_be_read_is_taken_over_again_where_the_swap_must_wait(

@@ -173,9 +173,9 @@ class ComparesAnyway(MemoryStore):
 class Told:
     """A projection that is asked through a store with a fault."""
 
-    def __init__(self, projection, last):
+    def __init__(self, projection, as_live):
         self.views, self.outlines = projection.views, projection.outlines
-        self.whole, self.since, self.last = projection.whole, projection.since, last
+        self.whole, self.since, self.as_live = projection.whole, projection.since, as_live
 
 
 class LeavesOutWhatIsToldAtLast(MemoryStore):
@@ -185,10 +185,10 @@ class LeavesOutWhatIsToldAtLast(MemoryStore):
 
 class LooksAtTheLiveRowsAtLast(MemoryStore):
     def rebuild(self, projection, **options):
-        def last(_made):
-            return projection.last(lambda view, where: self.rows(view, where=where))
+        def as_live(_made):
+            return projection.as_live(lambda view, where: self.rows(view, where=where))
 
-        return super().rebuild(Told(projection, last), **options)
+        return super().rebuild(Told(projection, as_live), **options)
 
 
 class RebuildsInPlace(MemoryStore):

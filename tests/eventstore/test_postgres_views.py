@@ -56,7 +56,9 @@ def test_a_view_whose_table_is_lost_is_told_to_readers_and_made_again_by_writers
         other.execute("DROP TABLE totals")
     for opened in (store, open_postgres(views=[TOTALS], read_only=True)):
         for read in (lambda: list(opened.rows(TOTALS)), lambda: opened.row(TOTALS, ("t",))):  # noqa: B023 - called here
-            with pytest.raises(ViewStale, match=r"totals is lost.*`refold replay`, makes it again"):
+            with pytest.raises(
+                ViewStale, match=r"totals is lost.*`refold replay`, makes those of refold again"
+            ):
                 read()
     (found,) = store.rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))]))
     assert found.live is None

@@ -150,7 +150,7 @@ def test_a_reader_names_the_view_that_is_lost_and_what_makes_it_again(path, open
     before = path.read_bytes()
     store = open_store(views=[TOTALS], read_only=True)
     for read in (lambda: list(store.rows(TOTALS)), lambda: store.row(TOTALS, ("t",))):
-        with pytest.raises(ViewStale, match=r"totals is lost.*`refold replay`, makes it again"):
+        with pytest.raises(ViewStale, match=r"totals is lost.*`refold replay`, makes those of refold again"):
             read()
     assert path.read_bytes() == before
     assert open_store(views=[WITH_MORE], read_only=True).views_stale is True

@@ -197,7 +197,7 @@ class Folding:
             yield from self._as_live("inbox", stream)
 
     def _appended(self, stream: str, fold: Callable[[], Iterable[Change]]) -> list[Change]:
-        """Return all that a fold of what was appended yields; of a stream that is set aside `last` tells."""
+        """Return all that a fold of what was appended yields; of a stream that is set aside `as_live` tells."""
         changes = self._attempted(stream, fold)
         if changes is None:
             self._late[stream] = None
@@ -299,10 +299,12 @@ class Folding:
                 yield Delete(INBOX, (orphan.key,))
 
     def _adopted_of(self, made: Made, row: Row) -> Iterator[Change]:
-        """Yield the same for an inbox that can be read, and whose rows are there."""
+        """Yield the same of an inbox that can be read, out of the rows that were made of it."""
         named = [("refund_id", row["refund_id"]), *((name, row["payment_id"]) for name in _NAMES_OF_PAYMENT)]
         for name, value in named:
-            for waiting in made(INBOX, {"gateway": row["gateway"], name: value}) if value is not None else ():
+            if value is None:
+                continue
+            for waiting in made(INBOX, {"gateway": row["gateway"], name: value}):
                 if waiting["kind"] == ORPHANED and not self._waits(str(waiting["key"])):
                     yield Delete(INBOX, (waiting["key"],))
 

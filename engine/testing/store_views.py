@@ -230,7 +230,7 @@ class Meanwhile:
 
 
 class Doubling(Given):
-    """A projection that at last adds to the row a what it has."""
+    """A projection that adds to the row a what it has."""
 
     def as_live(self, made: Made) -> Iterator[Change]:
         """Look the row up, and tell of as much again."""
@@ -305,7 +305,7 @@ class Rebuilding(StoreScenery):
         assert {row["id"]: row["total"] for row in self.rows()} == {"a": 7, "b": 3}
         assert self.rebuilt() == {}
 
-    def test_what_is_told_at_last_follows_from_the_new_rows_and_is_among_them(self) -> None:
+    def test_what_only_the_live_tables_tell_may_follow_from_the_new_rows(self) -> None:
         """For rows that no event tells: what was made of their streams before can be taken back."""
         self.append("a", 5, live=6)
         self.store.rebuild(Doubling(VIEWS, [total("a", 4, "new"), total("b", 4)]))

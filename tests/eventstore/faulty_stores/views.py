@@ -178,12 +178,12 @@ class Told:
         self.whole, self.since, self.as_live = projection.whole, projection.since, as_live
 
 
-class LeavesOutWhatIsToldAtLast(MemoryStore):
+class LeavesOutWhatTheLiveTablesTell(MemoryStore):
     def rebuild(self, projection, **options):
         return super().rebuild(Told(projection, lambda _made: ()), **options)
 
 
-class LooksAtTheLiveRowsAtLast(MemoryStore):
+class GivesTheLiveRowsForTheNewOnes(MemoryStore):
     def rebuild(self, projection, **options):
         def as_live(_made):
             return projection.as_live(lambda view, where: self.rows(view, where=where))
@@ -223,8 +223,8 @@ CAUGHT = [
     (DoesNotSwap, "a_wrong_row_is_reported_and_replaced"),
     (ForgetsWhatCameMeanwhile, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
     (AddsTwiceWhatCameMeanwhile, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
-    (LeavesOutWhatIsToldAtLast, "what_is_told_at_last_follows_from_the_new_rows_and_is_among_them"),
-    (LooksAtTheLiveRowsAtLast, "what_is_told_at_last_follows_from_the_new_rows_and_is_among_them"),
+    (LeavesOutWhatTheLiveTablesTell, "what_only_the_live_tables_tell_may_follow_from_the_new_rows"),
+    (GivesTheLiveRowsForTheNewOnes, "what_only_the_live_tables_tell_may_follow_from_the_new_rows"),
     (ComparesAnyway, "a_rebuild_that_compares_nothing_replaces_all_the_same"),
     (ReportsOnlyLiveRows, "a_missing_row_is_reported_and_added"),
     (ReportsOnlyRebuiltRows, "an_extra_row_is_reported_and_removed"),

@@ -128,6 +128,7 @@ class Rebuilding(ABC):
         for view in projection.views:
             with self._tables(number) as connection, self._translated():
                 self._new.index(connection, view, number)
+        self._fill_as_live(number, projection)
         return upto
 
     def _caught_up(self, number: int, projection: Projection, upto: int) -> int:
@@ -137,10 +138,18 @@ class Rebuilding(ABC):
             if head - upto <= _FEW:
                 break
             self._fill(number, projection.since(upto, head))
-            with self._tables(number) as connection, self._translated():
-                self._fill_as_live(connection, projection)
+            self._fill_as_live(number, projection)
             upto = head
         return upto
+
+    def _fill_as_live(self, number: int, projection: Projection) -> None:
+        """Add what the live tables have and the projection cannot tell."""
+
+        def made(view: View, where: Mapping[str, Value]) -> Sequence[Row]:
+            with self._tables(number) as connection, self._translated():
+                return self._new.rows(connection, view, where)
+
+        self._fill(number, projection.as_live(made))
 
     def _fill(self, number: int, changes: Iterable[Change]) -> None:
         each = iter(checked_changes(changes))
@@ -176,14 +185,10 @@ class Rebuilding(ABC):
         head = self.head()
         if head > upto:
             self._new.fill(connection, list(checked_changes(projection.since(upto, head))))
-        self._fill_as_live(connection, projection)
+        as_live = list(checked_changes(projection.as_live(partial(self._new.rows, connection))))
+        if as_live:
+            self._new.fill(connection, as_live)
         return head
-
-    def _fill_as_live(self, connection: Any, projection: Projection) -> None:  # noqa: ANN401 - as above
-        """Add what the live tables have and the projection cannot tell."""
-        changes = list(checked_changes(projection.as_live(partial(self._new.rows, connection))))
-        if changes:
-            self._new.fill(connection, changes)
 
     @contextmanager
     def _tables(self, number: int, *, lasting: bool = False, beside: bytes | None = None) -> Iterator[Any]:

@@ -6,7 +6,6 @@ Nothing in this module has a gateway, so neither replay nor a rebuild can reach 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from functools import partial
 from itertools import takewhile
 from threading import Event
@@ -143,7 +142,7 @@ class Folding:
         self._aside: set[str] = set()
         """The streams of `set_aside`."""
         self._late: dict[str, None] = {}
-        """Streams set aside to which something was appended after their rows were taken over, or made."""
+        """The streams set aside whose rows are to be taken from the live tables, or taken again."""
 
     def whole(self, upto: int, left: Mapping[str, Sequence[str]]) -> Iterator[Change]:
         """Yield what the log says up to a position; the inbox first, since refunds adopt from it."""
@@ -155,8 +154,7 @@ class Folding:
             streams = left[category] if category in left else self._store.streams(category)
             for stream in streams:
                 # A stream is read to its end before any of its rows is made, so that a damaged one makes none.
-                changes = self._attempted(stream, partial(fold_one, stream, 0, upto))
-                yield from self._as_live(category, stream) if changes is None else changes
+                yield from self._folded(stream, partial(fold_one, stream, 0, upto))
 
     def since(self, after: int, upto: int) -> Iterator[Change]:
         """Yield what the events above a position, up to another one, change of that."""
@@ -169,18 +167,21 @@ class Folding:
                 refunds[stored.stream] = None
             elif category in {"inbox", "payment"}:
                 self.payments += category == "payment" and stored.version == 1
-                yield from self._appended(stored.stream, partial(self._told, stored))
+                yield from self._folded(stored.stream, partial(self._told, stored))
         for stream in refunds:
-            yield from self._appended(stream, partial(self._refund, stream, after, upto))
+            yield from self._folded(stream, partial(self._refund, stream, after, upto))
 
     def as_live(self, made: Made) -> Iterator[Change]:
-        """Yield the rows of streams that cannot be read and have changed meanwhile, as they stand now."""
+        """Yield the rows of streams that cannot be read, and are new or have changed, as they stand now.
+
+        A person must look: nothing is thrown away.
+        """
         late, self._late = self._late, {}
         inboxes = {stream for stream in late if stream.startswith("inbox-")}
         for stream in late:
             category, _, name = stream.partition("-")
             if category == "payment":
-                yield from self._as_live(category, stream)
+                yield from self._payment_as_live(name)
             elif category == "refund":
                 for row in made(REFUNDS, {"refund_id": name}):
                     yield from _refund_taken_back(row)
@@ -190,35 +191,33 @@ class Folding:
                     if inbox in self._aside:
                         inboxes.add(inbox)
                     else:
-                        yield from self._adopted_of(made, row)
+                        yield from self._adopted(made, row)
         for stream in sorted(inboxes):
-            waiting = made(INBOX, {"gateway": stream.removeprefix("inbox-")})
-            yield from (Delete(INBOX, (row["key"],)) for row in waiting)
-            yield from self._as_live("inbox", stream)
+            gateway = stream.removeprefix("inbox-")
+            yield from (Delete(INBOX, (row["key"],)) for row in made(INBOX, {"gateway": gateway}))
+            for row in self._live(INBOX, gateway=gateway):
+                yield Upsert(INBOX, tuple(row[column] for column in INBOX.names()))
 
-    def _appended(self, stream: str, fold: Callable[[], Iterable[Change]]) -> list[Change]:
-        """Return all that a fold of what was appended yields; of a stream that is set aside `as_live` tells."""
-        changes = self._attempted(stream, fold)
-        if changes is None:
-            self._late[stream] = None
-        return changes or []
+    def _folded(self, stream: str, fold: Callable[[], Iterable[Change]]) -> list[Change]:
+        """Return all that a fold yields; of a stream that is set aside, now or before, `as_live` tells."""
+        if stream not in self._aside:
+            try:
+                changes = list(fold())
+                _check_storable(changes)
+                return changes
+            except StoreError:
+                raise
+            except CorruptLog as error:
+                self._set_aside(stream, f"{type(error).__name__}: {error}")
+            except Exception as error:  # noqa: BLE001 - one stream that cannot be folded stops no other
+                self._set_aside(stream, type(error).__name__)
+        self._late[stream] = None
+        return []
 
-    def _attempted(self, stream: str, fold: Callable[[], Iterable[Change]]) -> list[Change] | None:
-        """Return all that a fold yields; None where the stream cannot be read or folded, now or before."""
-        if stream in self._aside:
-            return None
-        try:
-            changes = list(fold())
-            _check_storable(changes)
-            return changes
-        except StoreError:
-            raise
-        except CorruptLog as error:
-            self.set_aside.append((stream, f"{type(error).__name__}: {error}"))
-        except Exception as error:  # noqa: BLE001 - one stream that cannot be folded stops no other
-            self.set_aside.append((stream, type(error).__name__))
+    def _set_aside(self, stream: str, why: str) -> None:
+        """Remember a stream that cannot be read or folded."""
+        self.set_aside.append((stream, why))
         self._aside.add(stream)
-        return None
 
     def _read(self, stream: str, upto: int) -> Iterator[StoredEvent]:
         return takewhile(lambda stored: stored.position <= upto, self._store.read_stream(stream))
@@ -254,19 +253,10 @@ class Folding:
             self.refunds += before is None
             yield from refund_changes(before, refund)
 
-    def _as_live(self, category: str, stream: str) -> Iterator[Change]:
-        """Yield the rows of a stream that cannot be read as they stand: a person must look, nothing is thrown away."""
-        name = stream.removeprefix(f"{category}-")
-        if category == "refund":
-            for row in self._live(REFUNDS, refund_id=name):
-                yield from self._refund_as_live(row)
-        elif category == "inbox":
-            for row in self._live(INBOX, gateway=name):
-                yield Upsert(INBOX, tuple(row[column] for column in INBOX.names()))
-        else:
-            gateway, _, payment_id = name.partition("-")
-            for row in self._live(PAYMENTS, gateway=gateway, payment_id=payment_id):
-                yield Upsert(PAYMENTS, (gateway, payment_id, row["currency"], row["captured_minor"], 0, 0, 0))
+    def _payment_as_live(self, name: str) -> Iterator[Change]:
+        gateway, _, payment_id = name.partition("-")
+        for row in self._live(PAYMENTS, gateway=gateway, payment_id=payment_id):
+            yield Upsert(PAYMENTS, (gateway, payment_id, row["currency"], row["captured_minor"], 0, 0, 0))
 
     def _live(self, view: View, **where: Value) -> list[Row]:
         """Return rows as they stand, those of another version with what it knows; none of a table that is lost."""
@@ -282,24 +272,8 @@ class Folding:
         except ViewStale:
             return True
 
-    def _refund_as_live(self, row: Row) -> Iterator[Change]:
-        yield from _refund_rows(row)
-        with suppress(CorruptLog):  # then the inbox stands as it was, too
-            yield from list(self._adopted(row))
-
-    def _adopted(self, row: Row) -> Iterator[Change]:
+    def _adopted(self, made: Made, row: Row) -> Iterator[Change]:
         """Yield the removal of the orphans that the refund of a row may have adopted, and that wait no longer."""
-        for recorded in decoded(self._store.read_stream(inbox_stream(str(row["gateway"])))):
-            orphan = recorded.event
-            if not isinstance(orphan, MessageOrphaned):
-                continue
-            payment = {orphan.evidence.payment_id, orphan.evidence.payment_alias} - {None}
-            named = orphan.refund_id == row["refund_id"] or row["payment_id"] in payment
-            if named and not self._waits(orphan.key):
-                yield Delete(INBOX, (orphan.key,))
-
-    def _adopted_of(self, made: Made, row: Row) -> Iterator[Change]:
-        """Yield the same of an inbox that can be read, out of the rows that were made of it."""
         named = [("refund_id", row["refund_id"]), *((name, row["payment_id"]) for name in _NAMES_OF_PAYMENT)]
         for name, value in named:
             if value is None:

@@ -131,9 +131,9 @@ class Projection(Protocol):
         ...
 
     def as_live(self, made: Made) -> Iterable[Change]:
-        """Yield what `since` could not tell, as the live tables have it now.
+        """Yield what `whole` or `since` could not tell, as the live tables have it now.
 
-        It is asked for each time after `since`, for what is new; the last time nobody else writes until the swap.
+        It is asked for after each of them, for what is new; the last time nobody else writes until the swap.
 
         Args:
             made: gives rows of the new tables.

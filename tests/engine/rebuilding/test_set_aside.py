@@ -221,7 +221,30 @@ def test_rows_that_only_the_live_tables_tell_are_taken_over_before_others_have_t
     monkeypatch.setattr(Folding, "whole", whole)
     monkeypatch.setattr(Folding, "as_live", takes)
     engine.rebuild()
-    assert taken == [{"refunds", "attention", "payments"}, set()]
+    assert taken == [set(), {"refunds", "attention", "payments"}, set()]
+
+
+@pytest.mark.parametrize("few", [0, 100])
+def test_rows_of_what_could_not_be_read_from_the_beginning_are_taken_over_before_that_too(
+    engine, plain, unreadable, monkeypatch, dump, few
+):
+    """Their number does not say how long others have to wait; and they are taken once."""
+    monkeypatch.setattr(shared, "_FEW", few)
+    for name in "abc":
+        plain(engine, name)
+    unreadable("refund-a-done")
+    unreadable("refund-b-sent")
+    as_live, taken, before = Folding.as_live, [], dump(engine)
+
+    def takes(self, made):
+        changes = list(as_live(self, made))
+        taken.append(sum(change.view.name == "refunds" for change in changes))
+        return changes
+
+    monkeypatch.setattr(Folding, "as_live", takes)
+    engine.rebuild()
+    assert taken == [2, 0]
+    assert dump(engine) == before
 
 
 @pytest.mark.parametrize("column", ["reserved_minor", "amount_minor", "attention", "state"])

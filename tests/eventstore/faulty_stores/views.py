@@ -183,6 +183,18 @@ class LeavesOutWhatTheLiveTablesTell(MemoryStore):
         return super().rebuild(Told(projection, lambda _made: ()), **options)
 
 
+class AsksWhatTheLiveTablesTellTooEarly(MemoryStore):
+    def rebuild(self, projection, **options):
+        asked = Told(projection, lambda _made: ())
+
+        def since(after, upto):
+            list(projection.as_live(lambda _view, _where: ()))
+            return projection.since(after, upto)
+
+        asked.since = since
+        return super().rebuild(asked, **options)
+
+
 class GivesTheLiveRowsForTheNewOnes(MemoryStore):
     def rebuild(self, projection, **options):
         def as_live(_made):
@@ -224,6 +236,7 @@ CAUGHT = [
     (ForgetsWhatCameMeanwhile, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
     (AddsTwiceWhatCameMeanwhile, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
     (LeavesOutWhatTheLiveTablesTell, "what_only_the_live_tables_tell_may_follow_from_the_new_rows"),
+    (AsksWhatTheLiveTablesTellTooEarly, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
     (GivesTheLiveRowsForTheNewOnes, "what_only_the_live_tables_tell_may_follow_from_the_new_rows"),
     (ComparesAnyway, "a_rebuild_that_compares_nothing_replaces_all_the_same"),
     (ReportsOnlyLiveRows, "a_missing_row_is_reported_and_added"),

@@ -16,9 +16,10 @@ help: ## list the targets
 demo: $(VENV)/.for-demo ## install refold into .venv and run its demo
 	@$(BIN)/refold demo
 
+# Tests start refold in hundreds of processes: it is compiled once, whatever the environment says.
 test: $(VENV)/.for-test ## run every test with branch coverage
 	@echo "test: pytest, at least $(MIN_COVERAGE)% of engine, adapters and eventstore covered"
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=$(MIN_COVERAGE)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=$(MIN_COVERAGE)
 
 bench: $(VENV)/.for-bench ## measure the stores against eventsourcing and the raw drivers
 	@$(BIN)/python benchmarks/bench.py

@@ -234,6 +234,7 @@ class MemoryStore(Subscribing):
         upto = self.head()
         for change in checked_changes(projection.whole(upto, {})):
             store(new, changed(new, [change]))
+        store(new, changed(new, list(checked_changes(projection.as_live(partial(rows, new))))))
         with self._alone():
             for change in checked_changes(projection.since(upto, self.head())):
                 store(new, changed(new, [change]))

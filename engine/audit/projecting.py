@@ -15,7 +15,6 @@ import structlog
 
 from ..domain.events import EvidenceRecorded, MessageOrphaned, MessageQuarantined, PaymentRegistered
 from ..domain.refund import evolve
-from ..domain.signals import State
 from ..errors import (
     CorruptLog,
     EventMissing,
@@ -23,33 +22,27 @@ from ..errors import (
     StoreError,
     StoreReadOnly,
     StoreUnavailable,
-    ViewStale,
 )
-from ..ports import Delete, Upsert
-from ..service.journal import decoded, inbox_stream
+from ..ports import Delete
+from ..service.journal import decoded
 from ..service.outlines import outlines
 from ..service.views import (
-    ATTENTION,
     INBOX,
-    ORPHANED,
-    PAYMENTS,
-    REFUNDS,
     VIEWS,
     inbox_changes,
     payment_changes,
     refund_changes,
 )
+from .live import as_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ..domain.refund import Refund
-    from ..ports import Change, EventStore, Row, StoredEvent, Value, View
+    from ..ports import Change, EventStore, StoredEvent
     from ..ports.projecting import Made, Outline
 
 
-_NAMES_OF_PAYMENT: Final = ("payment_id", "payment_alias")
-"""The columns of the inbox in which a payment may stand."""
 _PAUSE_S: Final = 0.1
 _LOOKS: Final = (100, 300, 900, *[2_700] * 17)
 """How often is looked, with a pause between, whether another process has made the views anew, each time that one began
@@ -177,26 +170,7 @@ class Folding:
         A person must look: nothing is thrown away.
         """
         late, self._late = self._late, {}
-        inboxes = {stream for stream in late if stream.startswith("inbox-")}
-        for stream in late:
-            category, _, name = stream.partition("-")
-            if category == "payment":
-                yield from self._payment_as_live(name)
-            elif category == "refund":
-                for row in made(REFUNDS, {"refund_id": name}):
-                    yield from _refund_taken_back(row)
-                for row in self._live(REFUNDS, refund_id=name):
-                    yield from _refund_rows(row)
-                    inbox = inbox_stream(str(row["gateway"]))
-                    if inbox in self._aside:
-                        inboxes.add(inbox)
-                    else:
-                        yield from self._adopted(made, row)
-        for stream in sorted(inboxes):
-            gateway = stream.removeprefix("inbox-")
-            yield from (Delete(INBOX, (row["key"],)) for row in made(INBOX, {"gateway": gateway}))
-            for row in self._live(INBOX, gateway=gateway):
-                yield Upsert(INBOX, tuple(row[column] for column in INBOX.names()))
+        yield from as_live(self._store, made, late, unreadable=self._aside)
 
     def _folded(self, stream: str, fold: Callable[[], Iterable[Change]]) -> list[Change]:
         """Return all that a fold yields; of a stream that is set aside, now or before, `as_live` tells."""
@@ -253,72 +227,8 @@ class Folding:
             self.refunds += before is None
             yield from refund_changes(before, refund)
 
-    def _payment_as_live(self, name: str) -> Iterator[Change]:
-        gateway, _, payment_id = name.partition("-")
-        for row in self._live(PAYMENTS, gateway=gateway, payment_id=payment_id):
-            yield Upsert(PAYMENTS, (gateway, payment_id, row["currency"], row["captured_minor"], 0, 0, 0))
-
-    def _live(self, view: View, **where: Value) -> list[Row]:
-        """Return rows as they stand, those of another version with what it knows; none of a table that is lost."""
-        try:
-            return list(self._store.rows_of_any_version(view, where=where))
-        except ViewStale:
-            return []
-
-    def _waits(self, key: str) -> bool:
-        """Tell whether a message waits in the inbox; where that is lost, it may."""
-        try:
-            return bool(list(self._store.rows_of_any_version(INBOX, where={"key": key})))
-        except ViewStale:
-            return True
-
-    def _adopted(self, made: Made, row: Row) -> Iterator[Change]:
-        """Yield the removal of the orphans that the refund of a row may have adopted, and that wait no longer."""
-        named = [("refund_id", row["refund_id"]), *((name, row["payment_id"]) for name in _NAMES_OF_PAYMENT)]
-        for name, value in named:
-            if value is None:
-                continue
-            for waiting in made(INBOX, {"gateway": row["gateway"], name: value}):
-                if waiting["kind"] == ORPHANED and not self._waits(str(waiting["key"])):
-                    yield Delete(INBOX, (waiting["key"],))
-
 
 def _check_storable(changes: Iterable[Change]) -> None:
     """Raise `CorruptLog` for a row that no store can hold: it would keep all others from being made."""
     if any(isinstance(value, str) and "\0" in value for change in changes for value in change[1]):
         raise CorruptLog("a row would hold a NUL character")
-
-
-def _refund_rows(row: Row) -> Iterator[Change]:
-    """Yield the rows of a refund that has this one; an older version may know less of it."""
-    yield Upsert(REFUNDS, tuple(row[column] for column in REFUNDS.names()))
-    for kind in _kinds(row):
-        yield Upsert(ATTENTION, (kind, row["refund_id"], row["sort_key"]))
-    yield from _part_of_payment(row)
-
-
-def _kinds(row: Row) -> list[str]:
-    return str(row["attention"] or "").split()
-
-
-def _part_of_payment(row: Row, times: int = 1) -> Iterator[Change]:
-    if row["payment_id"] is None:
-        return
-    reserved, given_back = _minor(row, "reserved_minor"), _minor(row, "amount_minor")
-    if row["state"] != State.SUCCESS:
-        given_back = 0
-    key = (row["gateway"], row["payment_id"], row["currency"])
-    yield Upsert(PAYMENTS, (*key, None, times * reserved, times * given_back, times))
-
-
-def _minor(row: Row, column: str) -> int:
-    value = row[column]
-    return value if isinstance(value, int) else 0
-
-
-def _refund_taken_back(row: Row) -> Iterator[Change]:
-    """Yield what takes the rows of a refund away again, and its part of the payment's sums."""
-    yield Delete(REFUNDS, (row["refund_id"],))
-    for kind in _kinds(row):
-        yield Delete(ATTENTION, (kind, row["refund_id"]))
-    yield from _part_of_payment(row, -1)

@@ -290,7 +290,7 @@ class EventStore(Subscribable, Protocol):
         ...
 
     def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:
-        """Yield rows of a view's table whichever version has made it: columns it does not have are None.
+        """Yield rows of a view's table whichever version has made it: what does not fit the view is None.
 
         Raises:
             ViewStale: the table is lost, or has not all columns of `where`.

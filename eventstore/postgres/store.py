@@ -11,9 +11,9 @@ from ...engine.errors import (
     StoreUnavailable,
     WrongProcess,
 )
-from ..live import live_rows
 from ..reading import Reading
 from ..request import requested
+from ..rows import live_rows
 from . import leases, log, rows, schema
 from . import views as tables
 from .address import Address

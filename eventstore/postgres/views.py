@@ -11,7 +11,7 @@ from psycopg.errors import FeatureNotSupported, UndefinedColumn, UndefinedFuncti
 
 from ...engine.errors import StoreUnavailable, ViewStale
 from ...engine.ports import Difference
-from ..live import live_rows
+from ..rows import live_rows, whole_rows
 from . import grants
 from .changes import as_json, calls
 from .definitions import function_names
@@ -276,14 +276,12 @@ def rows_of_any_version(
     """
     table = view.name + suffix
     there: dict[str, str] = dict(connection.execute(_COLUMNS, (table,)).fetchall())
-    own = {
-        column.name: column.kind for column in view.columns if there.get(column.name) == TYPES[column.kind]
-    }
-    if not own.keys() >= where.keys():
+    own = [column.name for column in view.columns if there.get(column.name) == TYPES[column.kind]]
+    if not where.keys() <= set(own):
         raise ViewStale(view.name)
     select = some_columns(view, table, tuple(own), tuple(where))
     found = connection.execute(select, tuple(where.values())).fetchall()
-    return [dict.fromkeys(view.names()) | dict(zip(own, values, strict=True)) for values in found]
+    return whole_rows(view, own, found)
 
 
 # ---- changes and differences

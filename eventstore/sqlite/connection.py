@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
 from ...engine.errors import (
@@ -192,6 +192,22 @@ def is_full(error: Exception) -> bool:
 def not_text(error: Exception) -> bool:
     """Tell whether a text in the file is no UTF-8; the message is Python's own, as is the error."""
     return isinstance(error, sqlite3.OperationalError) and "Could not decode to UTF-8" in str(error)
+
+
+def rows_as_kept(
+    connection: sqlite3.Connection, select: str, arguments: tuple[Any, ...]
+) -> list[tuple[Any, ...]]:
+    """Return what a SELECT finds; text that is no UTF-8, as a flipped bit can leave it, with lone surrogates."""
+    try:
+        return connection.execute(select, arguments).fetchall()
+    except sqlite3.OperationalError as error:
+        if not not_text(error):
+            raise
+    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    try:
+        return connection.execute(select, arguments).fetchall()
+    finally:
+        connection.text_factory = str
 
 
 def _primary(error: Exception) -> int | None:

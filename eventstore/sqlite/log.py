@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from ...engine.errors import CorruptLog, EventMissing, StoreUnavailable
 from ...engine.ports import Appended, Body, StoredEvent
-from .connection import not_text
+from .connection import rows_as_kept
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Mapping, Sequence
 
     from ...engine.ports import Value
@@ -129,17 +129,7 @@ def insert(connection: sqlite3.Connection, events: Sequence[EventRow]) -> None:
 
 def page(connection: sqlite3.Connection, sql: str, arguments: tuple[Value, ...]) -> list[StoredEvent]:
     """Return the events one of the SELECTs finds, unchecked."""
-    try:
-        return list(map(StoredEvent._make, connection.execute(sql, arguments)))
-    except sqlite3.OperationalError as error:
-        if not not_text(error):
-            raise
-    # A flipped bit can leave text that is no UTF-8: read it without decoding, so that the digest finds it.
-    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-    try:
-        return list(map(StoredEvent._make, connection.execute(sql, arguments)))
-    finally:
-        connection.text_factory = str
+    return list(map(StoredEvent._make, rows_as_kept(connection, sql, arguments)))
 
 
 def next_streams(connection: sqlite3.Connection, after: str, end: str, limit: int) -> list[str]:

@@ -11,9 +11,9 @@ from ...engine.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from ..live import live_rows
 from ..reading import Reading
 from ..request import requested
+from ..rows import live_rows
 from . import backup, leases, log, place, schema
 from . import views as tables
 from .connection import check_setting, translated

@@ -12,7 +12,8 @@ from sqlite_utils.db import Database
 
 from ...engine.errors import InvalidInput, InvalidSetting, StoreUnavailable, ViewStale
 from ...engine.ports import Delete, Difference
-from ..live import live_rows
+from ..rows import live_rows, whole_rows
+from .connection import rows_as_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -243,7 +244,7 @@ def row(connection: sqlite3.Connection, view: View, key: Sequence[Value]) -> Map
 def rows_of_any_version(
     connection: sqlite3.Connection, view: View, where: Mapping[str, Value], suffix: str = ""
 ) -> list[Mapping[str, Value]]:
-    """Return rows of the table whose name ends so, with the columns of `view` that it has.
+    """Return rows of the table whose name ends so, with the columns of `view` that it has, and values these can hold.
 
     Raises:
         ViewStale: it is lost, or has not all columns of `where`.
@@ -255,8 +256,7 @@ def rows_of_any_version(
     names = [name for name in view.names() if name in there]
     conditions = " AND ".join(f'"{name}" IS ?' for name in where)
     select = f'SELECT {_listed(names)} FROM "{table}" WHERE {conditions}'  # noqa: S608 - names come from code
-    found = connection.execute(select, tuple(where.values())).fetchall()
-    return [dict.fromkeys(view.names()) | dict(zip(names, values, strict=True)) for values in found]
+    return whole_rows(view, names, rows_as_kept(connection, select, tuple(where.values())))
 
 
 # ---- changes

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ..engine.errors import InvalidText, ViewStale
+from ..engine.errors import InvalidInput, InvalidText, ViewStale
+from ..engine.ports import Upsert
 from .codec import storable
-from .request import LARGEST
+from .request import check_change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,22 +41,29 @@ def whole_rows(view: View, names: Sequence[str], found: Iterable[tuple[Any, ...]
 
     A row without a key is none of the view's.
     """
-    kinds = [column.kind for name in names for column in view.columns if column.name == name]
-    empty: dict[str, Value] = dict.fromkeys(view.names())
-    rows = [
-        empty | {name: _value(kind, value) for name, kind, value in zip(names, kinds, values, strict=True)}
-        for values in found
-    ]
-    return [row for row in rows if all(row[name] is not None for name in view.key)]
-
-
-def _value(kind: type, value: object) -> Value:
-    if isinstance(value, str) and kind is str:
+    wanted, kinds = view.names(), [column.kind for column in view.columns]
+    keys = [wanted.index(name) for name in view.key]
+    rows: list[Row] = []
+    for cells in found:
+        values = cells
+        if len(names) < len(wanted):
+            there = dict(zip(names, cells, strict=True))
+            values = tuple(there.get(name) for name in wanted)
         try:
-            storable("cell", value)
+            check_change(Upsert(view, values))
+        except InvalidInput:
+            values = tuple(map(_value, kinds, values))
+            if any(values[place] is None for place in keys):
+                continue
+        rows.append(dict(zip(wanted, values, strict=True)))
+    return rows
+
+
+def _value(kind: type, cell: object) -> Value:
+    if isinstance(cell, str) and kind is str:
+        try:
+            storable("cell", cell)
         except InvalidText:
             return None
-        return value
-    if isinstance(value, int) and kind is int and -LARGEST - 1 <= value <= LARGEST:
-        return value
-    return None
+        return cell
+    return cell if isinstance(cell, int) and kind is int else None

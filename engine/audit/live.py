@@ -13,7 +13,7 @@ from ..domain.strict_json import NotStrictJson, loads
 from ..errors import EventCorrupt, EventMissing, ViewStale
 from ..ports import Delete, Upsert
 from ..service.journal import inbox_stream
-from ..service.views import ATTENTION, INBOX, ORPHANED, PAYMENTS, REFUNDS
+from ..service.views import ATTENTION, INBOX, PAYMENTS, REFUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -96,7 +96,7 @@ class _Live:
         for name, value in named:
             if value is None:
                 continue
-            for orphan in made(INBOX, {"gateway": row["gateway"], "kind": ORPHANED, name: value}):
+            for orphan in made(INBOX, {"gateway": row["gateway"], name: value}):
                 # One that names another refund is not adopted for its payment.
                 of_this = {row["refund_id"], *(orphan[each] for each in _NAMES_OF_PAYMENT)}
                 if orphan["refund_id"] in of_this and not self._waits(str(orphan["key"])):
@@ -130,7 +130,7 @@ def _adopted_by(data: str) -> list[str]:
     """Return the key of the orphan that an event has adopted, if any: of an event of any version that is JSON."""
     try:
         fields = loads(data.encode())
-    except (NotStrictJson, UnicodeError):
+    except NotStrictJson:
         return []
     key = fields.get("adopted_from") if isinstance(fields, dict) else None
     return [key] if isinstance(key, str) else []

@@ -14,7 +14,7 @@ from ..domain.wire import time_text
 from ..errors import CorruptLog
 from ..ports import Delete, Write
 from .journal import advanced, decoded, encoded, inbox_stream, refund_stream
-from .views import INBOX, inbox_changes
+from .views import INBOX, ORPHANED, inbox_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,7 +160,7 @@ class Inbox:
         keys = {
             str(row["key"]): None
             for where in wheres
-            for row in self._store.rows(INBOX, where={"gateway": gateway.name, "kind": "orphaned", **where})
+            for row in self._store.rows(INBOX, where={"gateway": gateway.name, "kind": ORPHANED, **where})
         }
         positions = {key: settled.first for key in keys if (settled := self._store.settle(key)) is not None}
         for key, position in sorted(positions.items(), key=lambda found: found[1]):

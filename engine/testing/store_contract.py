@@ -19,10 +19,11 @@ from __future__ import annotations
 from .store_appending import Appending, Bodies, Keys
 from .store_leases import Leases
 from .store_reading import Reading
+from .store_rebuilds import Rebuilding
 from .store_sharing import Batches, Sharing
 from .store_subscribing import Checkpoints, DeadLetters, Subscriptions, Waiting
 from .store_versions import VersionsOfViews
-from .store_views import Rebuilding, Views
+from .store_views import Views
 
 __all__ = ["EventStoreContract"]
 

@@ -23,6 +23,12 @@ NEWER: Final = View("totals", (*TOTALS.columns, Column("note", str)), TOTALS.key
 """The totals as a newer version keeps them."""
 
 
+OTHERWISE: Final = View(
+    "totals", (Column("id", str), Column("kind", int), Column("total", str), Column("rank", int)), ("id",)
+)
+"""The totals as a version keeps them that has values of other kinds."""
+
+
 class While:
     """A projection of the newer totals; somebody does something while its first rows are filled in, and afterwards."""
 
@@ -109,9 +115,26 @@ class VersionsOfViews(StoreScenery):
             assert list(newer.rows_of_any_version(NEWER, where={"id": "a"})) == [found | {"note": None}]
             assert list(newer.rows_of_any_version(NEWER, where={"id": "b"})) == []
             raised(ViewStale, lambda: list(newer.rows_of_any_version(NEWER, where={"note": "x"})))
-            newer.rebuild(Given((NEWER,), [Upsert(NEWER, ("a", "k", 5, None, "new"))]))
-            found = {"id": "a", "kind": "k", "total": 5, "rank": None}
-            assert list(self.store.rows_of_any_version(TOTALS, where={"kind": "k"})) == [found]
+            rows = [("a", "k", 5, None, "new"), ("b", "k", 5, 1, "new"), ("c", None, 5, None, "new")]
+            newer.rebuild(Given((NEWER,), [Upsert(NEWER, values) for values in rows]))
+            wheres: list[tuple[dict[str, Value], str]] = [
+                ({}, "abc"),
+                ({"kind": "k"}, "ab"),
+                ({"kind": "k", "rank": 1}, "b"),
+                ({"kind": "k", "rank": None}, "a"),
+                ({"kind": None}, "c"),
+            ]
+            for where, expected in wheres:
+                some = self.store.rows_of_any_version(TOTALS, where=where)
+                assert sorted(str(row["id"]) for row in some) == [*expected]
+
+    def test_a_row_of_another_version_has_no_values_of_another_kind(self) -> None:
+        """They cannot be made rows again; what fits can."""
+        with closing(self.newer(OTHERWISE)) as newer:
+            (found,) = newer.rows_of_any_version(OTHERWISE, where={"id": "a"})
+            assert found == {"id": "a", "kind": None, "total": None, "rank": None}
+            newer.rebuild(Given((OTHERWISE,), [Upsert(OTHERWISE, tuple(found.values()))]))
+            assert list(newer.rows(OTHERWISE)) == [found]
 
     def test_a_newer_version_makes_its_table_beside_the_older_one(self) -> None:
         """Whoever has the older version open reads and appends meanwhile, and all of it is in the newer table."""

@@ -54,9 +54,11 @@ def live_row(view: View) -> sql.Composed:
 
 
 @cache
-def some_columns(view: View, table: str, names: tuple[str, ...], where: tuple[str, ...]) -> sql.Composed:
-    """Return the SELECT for some columns of the rows of a table whose columns equal values."""
-    found = _AND.join(_equals(view, name) for name in where)
+def some_columns(
+    view: View, table: str, names: tuple[str, ...], where: tuple[tuple[str, bool], ...]
+) -> sql.Composed:
+    """Return the SELECT for some columns of the rows of a table; `where` as for `selection`."""
+    found = _AND.join(_conditions(view, where)) if where else sql.SQL("true")
     return _ROW.format(listed(names), sql.Identifier(table), found)
 
 
@@ -83,10 +85,7 @@ def selection(
     unknown = [name for name in (*dict(where), *by) if name not in names]
     if unknown:
         raise InvalidInput(f"view {view.name} has no column {unknown[0]}; it has {', '.join(names)}")
-    conditions = [
-        sql.SQL("{} IS NULL").format(sql.Identifier(name)) if none else _equals(view, name)
-        for name, none in where
-    ]
+    conditions = _conditions(view, where)
     if after:
         conditions.append(_compared(view, by[0], ">"))
     select = sql.SQL("SELECT {} FROM {}").format(listed(names), sql.Identifier(view.name))
@@ -95,6 +94,13 @@ def selection(
     sorting = dict.fromkeys((*by, *view.key))
     select += sql.SQL(" ORDER BY ") + _COMMA.join(ordered(view, name) for name in sorting)
     return _LIVE.format(select + sql.SQL(" LIMIT %s::bigint"))
+
+
+def _conditions(view: View, where: tuple[tuple[str, bool], ...]) -> list[sql.Composed]:
+    return [
+        sql.SQL("{} IS NULL").format(sql.Identifier(name)) if none else _equals(view, name)
+        for name, none in where
+    ]
 
 
 def _equals(view: View, name: str) -> sql.Composed:

@@ -279,8 +279,9 @@ def rows_of_any_version(
     own = [column.name for column in view.columns if there.get(column.name) == TYPES[column.kind]]
     if not where.keys() <= set(own):
         raise ViewStale(view.name)
-    select = some_columns(view, table, tuple(own), tuple(where))
-    found = connection.execute(select, tuple(where.values())).fetchall()
+    equal = tuple((name, value is None) for name, value in where.items())
+    bound = tuple(value for value in where.values() if value is not None)
+    found = connection.execute(some_columns(view, table, tuple(own), equal), bound).fetchall()
     return whole_rows(view, own, found)
 
 

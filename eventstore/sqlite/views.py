@@ -254,7 +254,7 @@ def rows_of_any_version(
     if not there.issuperset(where):
         raise ViewStale(view.name)
     names = [name for name in view.names() if name in there]
-    conditions = " AND ".join(f'"{name}" IS ?' for name in where)
+    conditions = " AND ".join(f'"{name}" IS ?' for name in where) or "true"
     select = f'SELECT {_listed(names)} FROM "{table}" WHERE {conditions}'  # noqa: S608 - names come from code
     return whole_rows(view, names, rows_as_kept(connection, select, tuple(where.values())))
 

@@ -112,6 +112,12 @@ def lite(open_at, path):
 
 
 @pytest.fixture
+def file(path):
+    """The file of `lite`."""
+    return Lite(path.parent)
+
+
+@pytest.fixture
 def dump():
     """Return a function that reads all rows of all views."""
     return lambda engine: {view.name: [dict(row) for row in engine.store.rows(view)] for view in VIEWS}

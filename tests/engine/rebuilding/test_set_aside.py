@@ -128,6 +128,13 @@ def a_value_is_taken_away(engine, ask, wire, hkd):
     newer(engine, "refund-a-done", Delete(REFUNDS, ("a-done",)), Upsert(REFUNDS, values))
 
 
+def a_value_of_an_orphan_is_taken_away(engine, ask, wire, hkd):
+    waiting = dict(next(engine.store.rows(INBOX)))
+    assert waiting["reason"] is not None
+    values = tuple((waiting | {"reason": None}).values())
+    newer(engine, "inbox-evonet", Delete(INBOX, (waiting["key"],)), Upsert(INBOX, values))
+
+
 def an_orphan_is_dismissed(engine, ask, wire, hkd):
     waiting = next(engine.store.rows(INBOX))
     newer(engine, "inbox-evonet", Delete(INBOX, (waiting["key"],)))
@@ -147,6 +154,7 @@ def an_orphan_is_dismissed(engine, ask, wire, hkd):
         a_refund_opens,
         a_payment_is_registered,
         a_value_is_taken_away,
+        a_value_of_an_orphan_is_taken_away,
         an_orphan_is_dismissed,
     ],
 )

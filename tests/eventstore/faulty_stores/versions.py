@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 
 from refold.engine.errors import ViewStale
 from refold.engine.ports import Given
@@ -65,6 +66,29 @@ class ReadsARowOfAnyVersion(OnDisk):
 class KnowsNoRowsOfAnotherVersion(OnDisk):
     def rows_of_any_version(self, view, *, where):
         return iter(self.rows(view, where=where))
+
+
+class KnowsOneRowOfAnotherVersion(OnDisk):
+    def rows_of_any_version(self, view, *, where):
+        return islice(super().rows_of_any_version(view, where=where), 1)
+
+
+class LooksAtOneColumnOfAnotherVersion(OnDisk):
+    def rows_of_any_version(self, view, *, where):
+        return super().rows_of_any_version(view, where=dict([*where.items()][:1]))
+
+
+class ComparesNoneOfAnotherVersionAsSqlDoes(OnDisk):
+    def rows_of_any_version(self, view, *, where):
+        return iter([] if None in where.values() else super().rows_of_any_version(view, where=where))
+
+
+class TakesEveryValueOfAnotherVersion(OnDisk):
+    def rows_of_any_version(self, view, *, where):
+        for row in super().rows_of_any_version(view, where=where):
+            with self._reading() as connection:
+                total = connection.execute("SELECT total FROM totals WHERE id = ?", (row["id"],)).fetchone()
+            yield row | {"total": total[0]}
 
 
 class LeavesOutChangesOfAnotherVersion(OnDisk):
@@ -132,6 +156,15 @@ CAUGHT = [
     (ReadsRowsOfAnyVersion, "an_older_version_changes_no_table_of_a_newer_one"),
     (ReadsARowOfAnyVersion, "an_older_version_changes_no_table_of_a_newer_one"),
     (KnowsNoRowsOfAnotherVersion, "rows_of_another_version_can_be_asked_for_with_what_it_knows"),
+    *(
+        (store, "rows_of_another_version_can_be_asked_for_with_what_it_knows")
+        for store in [
+            KnowsOneRowOfAnotherVersion,
+            LooksAtOneColumnOfAnotherVersion,
+            ComparesNoneOfAnotherVersionAsSqlDoes,
+        ]
+    ),
+    (TakesEveryValueOfAnotherVersion, "a_row_of_another_version_has_no_values_of_another_kind"),
     (LeavesOutChangesOfAnotherVersion, "a_view_of_another_version_is_neither_read_nor_changed"),
     (EmptiesTablesBeforeARebuild, "a_newer_version_makes_its_table_beside_the_older_one"),
     (ForgetsWhatTheOlderVersionAppends, "a_newer_version_makes_its_table_beside_the_older_one"),

@@ -195,6 +195,48 @@ class AsksWhatTheLiveTablesTellTooEarly(MemoryStore):
         return super().rebuild(asked, **options)
 
 
+class AsksWhatTheLiveTablesTellOnce(MemoryStore):
+    def rebuild(self, projection, **options):
+        asked = []
+
+        def as_live(made):
+            asked.append(made)
+            return projection.as_live(made) if len(asked) > 1 else ()
+
+        return super().rebuild(Told(projection, as_live), **options)
+
+
+class AddsTwiceWhatTheLiveTablesTell(MemoryStore):
+    def rebuild(self, projection, **options):
+        return super().rebuild(Told(projection, lambda made: [*projection.as_live(made)] * 2), **options)
+
+
+def giving(rows):
+    """Return a store that gives the rows of new tables so."""
+
+    class Gives(MemoryStore):
+        def rebuild(self, projection, **options):
+            def as_live(made):
+                return projection.as_live(lambda view, where: rows(made, view, where))
+
+            return super().rebuild(Told(projection, as_live), **options)
+
+    Gives.__name__ = f"Gives{rows.__name__}"
+    return Gives
+
+
+def one_row(made, view, where):
+    return [*made(view, where)][:1]
+
+
+def those_of_one_column(made, view, where):
+    return made(view, dict([*where.items()][:1]))
+
+
+def none_for_none(made, view, where):
+    return [] if None in where.values() else made(view, where)
+
+
 class GivesTheLiveRowsForTheNewOnes(MemoryStore):
     def rebuild(self, projection, **options):
         def as_live(_made):
@@ -237,6 +279,12 @@ CAUGHT = [
     (AddsTwiceWhatCameMeanwhile, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
     (LeavesOutWhatTheLiveTablesTell, "what_only_the_live_tables_tell_may_follow_from_the_new_rows"),
     (AsksWhatTheLiveTablesTellTooEarly, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
+    (AsksWhatTheLiveTablesTellOnce, "what_is_appended_during_a_rebuild_is_rebuilt_too"),
+    (AddsTwiceWhatTheLiveTablesTell, "what_only_the_live_tables_tell_may_follow_from_the_new_rows"),
+    *(
+        (giving(rows), "what_only_the_live_tables_tell_may_follow_from_the_new_rows")
+        for rows in [one_row, those_of_one_column, none_for_none]
+    ),
     (GivesTheLiveRowsForTheNewOnes, "what_only_the_live_tables_tell_may_follow_from_the_new_rows"),
     (ComparesAnyway, "a_rebuild_that_compares_nothing_replaces_all_the_same"),
     (ReportsOnlyLiveRows, "a_missing_row_is_reported_and_added"),

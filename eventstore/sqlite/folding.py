@@ -46,9 +46,14 @@ class WriteAheadLog:
 
     def took(self, requests: Iterable[Request]) -> None:
         """Count what the data and the bodies of appends take."""
+        taken = 0  # in plain loops: a generator for each append takes three times as long
         for writes, _, _, bodies, _ in requests:
-            self._bytes += sum(len(data) for _, _, events in writes for _, _, data in events)
-            self._bytes += sum(len(body.headers) + len(body.content) for body in bodies)
+            for _, _, events in writes:
+                for _, _, data in events:
+                    taken += len(data)
+            for body in bodies:
+                taken += len(body.headers) + len(body.content)
+        self._bytes += taken
 
     def must_empty(self) -> None:
         """From the next commit on, let no copy of what was deleted stay behind."""

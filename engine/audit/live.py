@@ -5,12 +5,11 @@ A person must look; nothing is thrown away. What such a refund has adopted waits
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ..domain.signals import State
 from ..domain.strict_json import NotStrictJson, loads
-from ..errors import EventCorrupt, EventMissing, ViewStale
+from ..errors import EventCorrupt, EventMissing, StoreError, ViewStale
 from ..ports import Delete, Upsert
 from ..service.journal import inbox_stream
 from ..service.views import ATTENTION, INBOX, PAYMENTS, REFUNDS
@@ -25,8 +24,12 @@ _NAMES_OF_PAYMENT: Final = ("payment_id", "payment_alias")
 """The columns of the inbox in which a payment may stand."""
 
 
+_MOST_UNREAD: Final = 100
+"""Versions of a stream, one after another, that hold no event which can be read: behind them nothing is looked for."""
+
+
 def as_live(
-    store: EventStore, made: Made, streams: Collection[str], *, unreadable: Collection[str]
+    store: EventStore, made: Made, streams: Collection[str], *, unreadable: Collection[str], adopted: set[str]
 ) -> Iterator[Change]:
     """Yield what makes the rows of streams those of the live tables, in place of what was made of them.
 
@@ -35,28 +38,29 @@ def as_live(
         made: gives rows of the new tables.
         streams: those to tell of.
         unreadable: all that the log does not tell; an inbox among them is told whole after each of its refunds.
+        adopted: the keys of orphans that do not wait, whatever the live tables say; those of these refunds are added.
     """
     live = _Live(store)
     inboxes = {stream for stream in streams if stream.startswith("inbox-")}
-    adopted: list[str] = []
     for stream in streams:
         category, _, name = stream.partition("-")
         if category == "payment":
             yield from live.payment(name)
         elif category == "refund":
-            for row in made(REFUNDS, {"refund_id": name}):
-                yield from _refund_taken_back(row)
+            keys, all_read = _adopted(store, stream)
+            adopted.update(keys)
+            yield from (Delete(INBOX, (key,)) for key in keys)
             for row in live.rows(REFUNDS, refund_id=name):
+                for before in made(REFUNDS, {"refund_id": name}):
+                    yield from _refund_taken_back(before)
                 yield from _refund_rows(row)
                 inbox = inbox_stream(str(row["gateway"]))
                 if inbox in unreadable:
                     inboxes.add(inbox)
-                else:
+                elif not all_read:
                     yield from live.perhaps_adopted(made, row)
-            adopted += _adopted(store, stream)
     for stream in sorted(inboxes):
-        yield from live.inbox(made, stream.removeprefix("inbox-"))
-    yield from (Delete(INBOX, (key,)) for key in adopted)
+        yield from live.inbox(made, stream.removeprefix("inbox-"), adopted)
 
 
 class _Live:
@@ -78,10 +82,16 @@ class _Live:
         for row in self.rows(PAYMENTS, gateway=gateway, payment_id=payment_id):
             yield Upsert(PAYMENTS, (gateway, payment_id, row["currency"], row["captured_minor"], 0, 0, 0))
 
-    def inbox(self, made: Made, gateway: str) -> Iterator[Change]:
+    def inbox(self, made: Made, gateway: str, adopted: Collection[str]) -> Iterator[Change]:
         """Yield what is different in an inbox; it may be long, and all may have to wait for it."""
+        try:
+            rows = list(self._store.rows_of_any_version(INBOX, where={"gateway": gateway}))
+        except ViewStale:  # what was made before it became unreadable is all there is
+            return
         before = {row["key"]: row for row in made(INBOX, {"gateway": gateway})}
-        for row in self.rows(INBOX, gateway=gateway):
+        for row in rows:
+            if row["key"] in adopted:
+                continue
             known = before.pop(row["key"], None)
             if known == row:
                 continue
@@ -110,24 +120,28 @@ class _Live:
             return True
 
 
-def _adopted(store: EventStore, stream: str) -> list[str]:
-    """Return the keys of the orphans that a refund has adopted, as those of its events say that can be read."""
+def _adopted(store: EventStore, stream: str) -> tuple[list[str], bool]:
+    """Return the keys of the orphans that a refund's events say it has adopted, and whether all could be read."""
     keys: list[str] = []
-    after = 0
-    with suppress(EventMissing):
-        while True:
-            try:
-                for stored in store.read_stream(stream, after=after):
-                    after = stored.version
-                    keys += _adopted_by(stored.data)
-                return keys
-            except EventCorrupt:
-                after += 1
-    return keys
+    after = unread = 0
+    all_read = True
+    while unread < _MOST_UNREAD:
+        try:
+            for stored in store.read_stream(stream, after=after):
+                after, unread = stored.version, 0
+                keys += _adopted_by(stored.data)
+            return keys, all_read
+        except StoreError:
+            raise
+        except (EventCorrupt, EventMissing):
+            after, unread, all_read = after + 1, unread + 1, False
+        except Exception:  # noqa: BLE001 - as where it was folded: one stream that cannot be read stops no other
+            break
+    return keys, False
 
 
 def _adopted_by(data: str) -> list[str]:
-    """Return the key of the orphan that an event has adopted, if any: of an event of any version that is JSON."""
+    """Return the key of the orphan that an event has adopted, if any; of whatever version the event is."""
     try:
         fields = loads(data.encode())
     except NotStrictJson:

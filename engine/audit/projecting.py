@@ -24,7 +24,7 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..ports import Delete
-from ..service.journal import decoded
+from ..service.journal import decoded, inbox_stream
 from ..service.outlines import outlines
 from ..service.views import (
     INBOX,
@@ -134,6 +134,8 @@ class Folding:
         self._store = store
         self._aside: set[str] = set()
         """The streams of `set_aside`."""
+        self._adopted: set[str] = set()
+        """The keys of orphans that refunds have adopted, of which the live tables might say that they wait."""
         self._late: dict[str, None] = {}
         """The streams set aside whose rows are to be taken from the live tables, or taken again."""
 
@@ -170,7 +172,7 @@ class Folding:
         A person must look: nothing is thrown away.
         """
         late, self._late = self._late, {}
-        yield from as_live(self._store, made, late, unreadable=self._aside)
+        yield from as_live(self._store, made, late, unreadable=self._aside, adopted=self._adopted)
 
     def _folded(self, stream: str, fold: Callable[[], Iterable[Change]]) -> list[Change]:
         """Return all that a fold yields; of a stream that is set aside, now or before, `as_live` tells."""
@@ -223,6 +225,8 @@ class Folding:
                 before = refund
             elif isinstance(event, EvidenceRecorded) and event.adopted_from is not None:
                 yield Delete(INBOX, (event.adopted_from,))
+                if inbox_stream(refund.gateway) in self._aside:
+                    self._adopted.add(event.adopted_from)
         if refund is not None:
             self.refunds += before is None
             yield from refund_changes(before, refund)

@@ -277,7 +277,7 @@ def rows_of_any_version(
     table = view.name + suffix
     there: dict[str, str] = dict(connection.execute(_COLUMNS, (table,)).fetchall())
     own = [column.name for column in view.columns if there.get(column.name) == TYPES[column.kind]]
-    if not where.keys() <= set(own):
+    if not own or not where.keys() <= set(own):
         raise ViewStale(view.name)
     equal = tuple((name, value is None) for name, value in where.items())
     bound = tuple(value for value in where.values() if value is not None)

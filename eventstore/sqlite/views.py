@@ -251,7 +251,7 @@ def rows_of_any_version(
     """
     table = view.name + suffix
     there = {name for (name,) in connection.execute(_COLUMNS, (table,))}
-    if not there.issuperset(where):
+    if not there or not there.issuperset(where):
         raise ViewStale(view.name)
     names = [name for name in view.names() if name in there]
     conditions = " AND ".join(f'"{name}" IS ?' for name in where) or "true"

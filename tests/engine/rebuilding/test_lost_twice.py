@@ -1,9 +1,13 @@
 """Streams that cannot be read, and whose rows are lost or damaged as well: what is known stays, and counts once."""
 
+import json
+
 import pytest
 
 from refold.engine.audit.projecting import Folding
-from refold.engine.ports import NewEvent, Write
+from refold.engine.errors import ViewStale
+from refold.engine.ports import NewEvent, Upsert, Write
+from refold.engine.service.views import INBOX, REFUNDS
 from refold.eventstore import rebuilding as shared
 
 TIME = "2026-11-21T12:00:00.000000Z"
@@ -59,6 +63,7 @@ def adopted(engine, ask, wire):
         its_first_event_is_damaged,
         its_last_event_is_no_object,
         its_last_event_is_no_json,
+        its_first_event_is_gone,
     ],
 )
 def test_an_orphan_that_a_refund_has_adopted_is_adopted_by_no_other_one(
@@ -75,19 +80,112 @@ def test_an_orphan_that_a_refund_has_adopted_is_adopted_by_no_other_one(
 
 
 @pytest.mark.parametrize("gateway", ["evonet", "bbmsl"], ids=["by its name", "by its payment"])
-@pytest.mark.parametrize(
-    "damaged", [2, None], ids=["the event that says so", "the first, so that none is read"]
-)
-def test_where_no_event_says_what_a_refund_has_adopted_the_live_tables_do(
-    engine, place, adopted, gateway, damaged
-):
+def test_where_no_event_says_what_a_refund_has_adopted_the_live_tables_do(engine, place, adopted, gateway):
     adopted(gateway)
-    if damaged is None:
-        its_first_event_is_gone(engine, place, "refund-early")
-    else:
-        damage(place, "refund-early", damaged)
+    damage(place, "refund-early", 2)
     engine.rebuild()
     assert list(engine.inbox()) == []
+
+
+@pytest.mark.parametrize("version", [3, 9, 101, 1073741824])
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_version_of_an_event_keeps_no_rebuild_from_ending(
+    engine, place, adopted, plain, dump, version, damaged
+):
+    """However far it lies from those of the others."""
+    adopted("evonet")
+    plain(engine, "a")
+    made = dump(engine)
+    place.run(f"UPDATE events SET version = {version} WHERE stream = 'refund-early' AND version = {damaged}")
+    assert [stream for stream, _ in engine.rebuild().set_aside] == ["refund-early"]
+    assert dump(engine) == made
+
+
+@pytest.mark.parametrize("version", ["'x'", "x'00'"])
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_version_that_is_no_number_keeps_no_rebuild_from_ending(
+    lite, file, ask, wire, dump, version, damaged
+):
+    """SQLite takes any value."""
+    lite.record("evonet", "api_response", wire.says("evonet", "early", "success"))
+    ask(lite, "early")
+    made = dump(lite)
+    file.run(f"UPDATE events SET version = {version} WHERE stream = 'refund-early' AND version = {damaged}")
+    assert [stream for stream, _ in lite.rebuild().set_aside] == ["refund-early"]
+    assert dump(lite) == made
+
+
+@pytest.fixture
+def waits_wrongly(engine, adopted):
+    """Return a function that lets the live inbox say of an adopted orphan that it waits."""
+
+    def waits_wrongly(gateway):
+        adopted(gateway)
+        values = ("key", "orphaned", gateway, "early", "p-1", None, "code", TIME, "digest")
+        (found,) = [each for each in engine.store.read_category("inbox") if each.type == "inbox.orphaned"]
+        row = (json.loads(found.data)["key"], *values[1:])
+        said = Write("other-1", None, [NewEvent("other.said", TIME, "{}")])
+        engine.store.append(said, changes=[Upsert(INBOX, row)])
+        assert len(list(engine.inbox())) == 1
+
+    return waits_wrongly
+
+
+@pytest.mark.parametrize("gateway", ["evonet", "bbmsl"], ids=["by its name", "by its payment"])
+@pytest.mark.parametrize("read", [True, False], ids=["read", "not read"])
+@pytest.mark.parametrize("few", [0, 100])
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+def test_an_adopted_orphan_does_not_wait_though_the_inbox_cannot_be_read_and_says_so(
+    engine, place, wire, waits_wrongly, monkeypatch, gateway, read, few, again
+):
+    """However often the inbox is taken from the live tables."""
+    monkeypatch.setattr(shared, "_FEW", few)
+    waits_wrongly(gateway)
+    a_newer_version_appends(engine, place, f"inbox-{gateway}")
+    if not read:
+        its_first_event_is_damaged(engine, place, "refund-early")
+    as_live, taken = Folding.as_live, []
+
+    def takes(self, made):
+        yield from as_live(self, made)
+        if again and not taken:
+            a_newer_version_appends(engine, place, f"inbox-{gateway}")
+        taken.append(made)
+
+    monkeypatch.setattr(Folding, "as_live", takes)
+    engine.rebuild()
+    assert list(engine.inbox()) == []
+    engine.record(gateway, "request", wire.request(gateway, "second"), refund_id="second")
+    assert engine.refund("second").state == "created"
+
+
+@pytest.mark.parametrize(
+    ("stream", "lost"),
+    [("refund-a-done", "DELETE FROM refunds"), ("inbox-evonet", "DROP TABLE inbox")],
+    ids=["a refund", "an inbox"],
+)
+def test_what_was_made_before_a_stream_could_not_be_read_stays_where_no_live_row_says_more(
+    engine, place, wire, plain, dump, monkeypatch, stream, lost
+):
+    plain(engine, "a")
+    engine.record("evonet", "poll", wire.says("evonet", "late", "success"))
+    made, told = dump(engine), Folding.whole
+    place.run(lost)
+
+    def whole(self, upto, left):
+        yield from told(self, upto, left)
+        a_newer_version_appends(engine, place, stream)
+
+    monkeypatch.setattr(Folding, "whole", whole)
+    assert [name for name, _ in engine.rebuild().set_aside] == [stream]
+    assert dump(engine) == made
+
+
+@pytest.mark.parametrize("where", [{}, {"refund_id": "r-1"}])
+def test_rows_of_a_table_that_is_lost_cannot_be_asked_for(engine, place, where):
+    place.run("DROP TABLE refunds")
+    with pytest.raises(ViewStale):
+        list(engine.store.rows_of_any_version(REFUNDS, where=where))
 
 
 def test_an_orphan_that_names_another_refund_waits_again_whoever_has_its_payment(

@@ -115,6 +115,12 @@ class MemoryStore(Subscribing):
             self._changed.notify_all()
             return appended
 
+    @property
+    def in_batch(self) -> bool:
+        """Whether a batch of this thread is open."""
+        batch = self._batch
+        return batch is not None and batch[0] == threading.get_ident()
+
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Work on a copy inside the block; it takes the place of the state at the end, unless the block raises."""

@@ -173,7 +173,7 @@ class Rebuilding(ABC):
                     if self._new.swap(connection, views):
                         return found
             taken_s = time.monotonic() - began
-            if taken_s >= _PATIENCE_S or self._in_batch():  # a batch keeps all others from writing
+            if taken_s >= _PATIENCE_S or self.in_batch:  # a batch keeps all others from writing
                 raise StoreUnavailable(
                     f"for {taken_s:.0f} s the tables of views were never free, as while a dump or a report reads them;"
                     " the views are as they were: repeat the rebuild when that has ended"
@@ -226,8 +226,9 @@ class Rebuilding(ABC):
         """Give a transaction of what need not last: tables that nobody reads before the end."""
         return self._writing()
 
+    @property
     @abstractmethod
-    def _in_batch(self) -> bool:
+    def in_batch(self) -> bool:
         """Tell whether a batch of this thread is open."""
 
     @abstractmethod

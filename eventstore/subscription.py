@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 from contextlib import closing, suppress
@@ -25,6 +26,7 @@ from ..engine.errors import (
 )
 from ..engine.ports import DeadLetter, Filter, Handled, Progress
 from .codec import checked
+from .request import checked_changes
 from .turn import Lease, Tally, Turn
 
 if TYPE_CHECKING:
@@ -212,7 +214,7 @@ class LogSubscription:
         delay_s, attempt = self._backoff_s, 1
         while True:
             try:
-                changes = tuple(handler(event) or ())
+                changes = tuple(checked_changes(handler(event) or ()))
             except StoreError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up other streams
@@ -223,10 +225,20 @@ class LogSubscription:
             if attempt == self._attempts:
                 turn.set_aside(letter)
                 return
-            if stop.wait(delay_s):
+            if self._paused(turn, delay_s, stop):
                 return
             delay_s, attempt = min(2 * delay_s, _LONGEST_BACKOFF_S), attempt + 1
+
+    def _paused(self, turn: Turn, delay_s: float, stop: threading.Event) -> bool:
+        """Wait, and keep the lease however long that is; tell whether it is time to stop."""
+        while delay_s > 0:
+            part_s = min(delay_s, self._lease_s / 3)
+            if stop.wait(part_s):
+                return True
             turn.renew()
+            delay_s -= part_s
+        turn.renew()
+        return stop.is_set()
 
     def _failed(self, event: StoredEvent, error: Exception, attempts: int) -> DeadLetter:
         kind, reason = type(error).__name__, _reason(error)
@@ -280,7 +292,7 @@ class LogSubscription:
     def _retried(self, letter: DeadLetter, handler: Handler, failed: set[str]) -> Handled:
         event = checked(letter.event)
         try:
-            changes = tuple(handler(event) or ())
+            changes = tuple(checked_changes(handler(event) or ()))
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up other streams
@@ -325,6 +337,8 @@ def _check(handler: object) -> None:
     """Refuse what would set every event aside."""
     if not callable(handler):
         raise InvalidInput(f"a handler must be callable, not {type(handler).__name__}")
+    if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
+        raise InvalidInput("the handler is a coroutine, which nobody would run: give a plain function")
 
 
 def _sum(one: Handled, other: Handled) -> Handled:

@@ -210,6 +210,11 @@ class EventStore(Subscribable, Protocol):
         """Make the appends of this thread inside the block durable together, at its end; undo them on an error."""
         ...
 
+    @property
+    def in_batch(self) -> bool:
+        """Whether a batch of this thread is open: what it has appended is not durable, and may be undone."""
+        ...
+
     def settle(self, key: str) -> Appended | None:
         """Tell whether the append of that key happened, reading afresh.
 

@@ -40,7 +40,7 @@ from ..ports.transport import NoAnswer, no_endpoint
 from .building import as_message
 from .contacted import Contacted
 from .folds import load_refund
-from .journal import advanced, payment_stream, refund_stream, refund_write, retried
+from .journal import advanced, check_outside_batch, payment_stream, refund_stream, refund_write, retried
 from .noticing import named
 from .reserving import check_distinct, check_reserved, under_way
 from .views import refund_changes
@@ -203,6 +203,7 @@ class Contactor:
     @contextmanager
     def _mine(self, gateway: Gateway, refund_id: str) -> Iterator[_Lease]:
         """Hold a refund, so that no other worker contacts the gateway about it."""
+        check_outside_batch(self._store, "talk to a gateway")
         refund = self._load(refund_id)
         if not self._transport.reaches(gateway.name):
             raise no_endpoint(gateway.name)

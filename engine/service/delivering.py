@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,6 +11,7 @@ from ..domain.masking import shown
 from ..errors import InvalidInput
 from ..ports import Filter
 from .effects import EffectKind, Effects
+from .journal import check_outside_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     EffectHandler = Callable[[Effect], object]
     """Called with each effect; what it returns is not looked at, and what it raises is a failed attempt."""
 
+_WOULD_NOT_RUN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+_NEVER_RUN = (
+    "the handler is a coroutine or a generator, which nobody would run: give a plain function;"
+    " asyncio.run_coroutine_threadsafe(...).result() waits in it for what a loop does"
+)
 STATE_CHANGES = frozenset({EffectKind.STATE_CHANGED})
 
 
@@ -77,6 +84,7 @@ class Delivering:
             CorruptLog: the log cannot be followed any more.
             StoreError: with `once`, the store failed; without, one that waiting does not cure.
         """
+        check_outside_batch(self.store, "deliver effects")
         giving = _Giving(self.store, handler, kinds)
         _check(stop, once=once)
         member = self._subscribed(name, start=start, attempts=attempts, backoff_s=backoff_s, lease_s=lease_s)
@@ -89,14 +97,21 @@ class Delivering:
         handler: EffectHandler,
         *,
         stop: Event | None = None,
-        kinds: Collection[EffectKind | str] = STATE_CHANGES,
+        kinds: Collection[EffectKind | str],
     ) -> Delivered:
         """Try once more what was set aside, in order; a refund whose effect fails again stays set aside.
+
+        Args:
+            name: of the subscription.
+            handler: what to do.
+            stop: set it to return after the effect under way.
+            kinds: those that were given to `deliver`: an event without any of them is done with.
 
         Raises:
             CheckpointConflict: another process is doing so.
             InvalidInput: nothing was ever delivered under that name.
         """
+        check_outside_batch(self.store, "deliver effects")
         giving = _Giving(self.store, handler, kinds)
         _check(stop)
         if self.store.checkpoint_of(identifier("subscription", name)) is None:
@@ -137,6 +152,8 @@ class _Giving:
     ) -> None:
         if not callable(handler):
             raise InvalidInput(f"a handler must be callable, not {type(handler).__name__}")
+        if any(each(handler) for each in _WOULD_NOT_RUN):
+            raise InvalidInput(_NEVER_RUN)
         self.effects = 0
         self._handler = handler
         self._effects = Effects(store)
@@ -145,8 +162,16 @@ class _Giving:
     def __call__(self, event: StoredEvent) -> None:
         for effect in self._effects.of(event):
             if effect.kind in self._kinds:
-                self._handler(effect)
+                returned = self._handler(effect)
+                _check_has_run(returned)
                 self.effects += 1
+
+
+def _check_has_run(returned: object) -> None:
+    if inspect.iscoroutine(returned):
+        returned.close()  # or Python would warn that nobody awaits it
+    if inspect.isawaitable(returned) or inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+        raise InvalidInput(_NEVER_RUN)
 
 
 def _kinds(given: Collection[EffectKind | str]) -> frozenset[EffectKind]:

@@ -9,7 +9,7 @@ from ..domain.events import Recorded
 from ..domain.lifecycle import check_move
 from ..domain.refund import evolve
 from ..domain.wire import from_wire, time_of, time_text, to_wire
-from ..errors import CorruptLog, EventUnreadable, StoreError, VersionConflict
+from ..errors import CorruptLog, EventUnreadable, InvalidInput, StoreError, VersionConflict
 from ..ports import NewEvent, Write
 
 if TYPE_CHECKING:
@@ -39,6 +39,18 @@ def payment_stream(gateway: str, payment_id: str) -> str:
 def inbox_stream(gateway: str) -> str:
     """Return the stream of a gateway's messages that are not part of a refund."""
     return f"inbox-{gateway}"
+
+
+def check_outside_batch(store: EventStore, what: str) -> None:
+    """Refuse what cannot be undone inside a batch, whose appends still may be.
+
+    Raises:
+        InvalidInput: a batch of this thread is open.
+    """
+    if store.in_batch:
+        raise InvalidInput(
+            f"a batch of this thread is open, and may still be undone: leave it before you {what}"
+        )
 
 
 def decoded(stored: Iterable[StoredEvent]) -> Iterator[Recorded]:

@@ -109,8 +109,13 @@ class ObservedStore:
     # ---- everything else is the other store's
 
     @property
-    def views_stale(self) -> bool:
+    def in_batch(self) -> bool:
         """As the protocol says, like everything below."""
+        return self._store.in_batch
+
+    @property
+    def views_stale(self) -> bool:
+        """Whether the views must be made anew."""
         return self._store.views_stale
 
     @property

@@ -22,6 +22,7 @@ from ..domain.schedule import seconds_between
 from ..errors import StoreError, VersionConflict, WrongProcess
 from .agenda import Agenda
 from .breaker import Breaker
+from .journal import check_outside_batch
 from .noticing import named
 
 if TYPE_CHECKING:
@@ -80,7 +81,11 @@ class Worker:
         """Work for these gateways, with `concurrency` contacts at once with each of them.
 
         Refunds of those `watched` are marked overdue too: what nobody can send is what people must be told of.
+
+        Raises:
+            InvalidInput: a batch of this thread is open.
         """
+        check_outside_batch(store, "talk to gateways")
         self._gateways = gateways
         self._watched = gateways if watched is None else watched
         self._contactor = contactor

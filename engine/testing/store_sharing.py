@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from unittest import SkipTest
@@ -46,6 +46,22 @@ class Batches(StoreScenery):
         assert self.store.settle("k") == Appended(1, 1)
         assert self.store.body(body(1).digest) == body(1)
         assert self.rows()[0]["total"] == 2
+
+    def test_a_thread_knows_of_its_own_batch(self) -> None:
+        """What cannot be undone is left for after its end."""
+        seen: list[bool] = [self.store.in_batch]
+        with self.store.batch():
+            seen.append(self.store.in_batch)
+            with suppress(Interrupted), self.store.batch():
+                seen.append(self.store.in_batch)
+                raise Interrupted
+            seen.append(self.store.in_batch)
+            if self.concurrent_threads:
+                other = threading.Thread(target=lambda: seen.append(self.store.in_batch))
+                other.start()
+                other.join()
+        seen.append(self.store.in_batch)
+        assert seen == [False, True, True, True, *[False] * self.concurrent_threads, False]
 
     def test_a_batch_that_raises_leaves_nothing(self) -> None:
         """The error comes out as it was raised; events, keys, bodies and view changes are undone."""

@@ -183,16 +183,13 @@ class PostgresRebuilding(Rebuilding):
 
     @contextmanager
     def _filling(self, beside: bytes | None = None) -> Iterator[Connection]:  # noqa: ARG002 - for other stores
-        if self._in_batch():  # no other connection sees what it has appended
+        if self.in_batch:  # no other connection sees what it has appended
             with self._writing() as connection:
                 yield connection
             return
         with self._readers.one() as connection, connection.transaction():
             connection.execute(_FILLING)
             yield connection
-
-    def _in_batch(self) -> bool:
-        return self._checked_writer().owned() is not None
 
     @abstractmethod
     def _checked_writer(self) -> Writer:

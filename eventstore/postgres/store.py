@@ -147,6 +147,11 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
         request = requested(writes, key, content, bodies, changes)
         return self._checked_writer().append(request)
 
+    @property
+    def in_batch(self) -> bool:
+        """Whether a batch of this thread is open."""
+        return self._writer is not None and self._writer.owned() is not None
+
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Make this thread's appends in the block one transaction; other writers wait for its end."""

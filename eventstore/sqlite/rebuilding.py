@@ -157,9 +157,6 @@ class SqliteRebuilding(Rebuilding):
     def _filling(self, beside: bytes | None = None) -> AbstractContextManager[sqlite3.Connection]:
         return self._checked_writer().transaction(lasting=False, beside=beside)
 
-    def _in_batch(self) -> bool:
-        return self._checked_writer().owned() is not None
-
     @abstractmethod
     def _checked_writer(self) -> Writer:
         """Return the writer. Raises `StoreReadOnly`."""

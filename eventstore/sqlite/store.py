@@ -126,6 +126,11 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
         """Append all writes, bodies and view changes, or nothing; durable when it returns."""
         return self._checked_writer().append(requested(writes, key, content, bodies, changes))
 
+    @property
+    def in_batch(self) -> bool:
+        """Whether a batch of this thread is open."""
+        return self._writer is not None and self._writer.owned() is not None
+
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Make this thread's appends in the block one transaction; other writers wait for its end."""

@@ -18,6 +18,7 @@ from refold.eventstore import subscription
 
 DELIVERER = Path(__file__).with_name("deliverer.py")
 LONG_S = 60
+KINDS = [EffectKind.STATE_CHANGED]
 
 
 @pytest.fixture
@@ -195,9 +196,9 @@ def test_a_refund_whose_effect_fails_is_set_aside_and_others_go_on(told, moves):
     assert "password" not in str(letters)
     assert moves(told) == []
     again = []
-    assert told.redeliver("ledger", again.append) == Delivered(3, 0)
+    assert told.redeliver("ledger", again.append, kinds=KINDS) == Delivered(3, 0)
     assert [effect.state for effect in again] == [State.CREATED, State.RECEIVED, State.SUCCESS]
-    assert told.redeliver("ledger", again.append) == Delivered(0, 0)
+    assert told.redeliver("ledger", again.append, kinds=KINDS) == Delivered(0, 0)
 
 
 def test_a_refund_that_fails_again_stays_set_aside(told):
@@ -205,13 +206,13 @@ def test_a_refund_that_fails_again_stays_set_aside(told):
         raise ValueError
 
     told.deliver("ledger", fail, once=True, start="beginning", attempts=1)
-    assert told.redeliver("ledger", fail) == Delivered(0, 2)
+    assert told.redeliver("ledger", fail, kinds=KINDS) == Delivered(0, 2)
 
     def busy(_):
         with pytest.raises(CheckpointConflict):
-            told.redeliver("ledger", fail)
+            told.redeliver("ledger", fail, kinds=KINDS)
 
-    assert told.redeliver("ledger", busy) == Delivered(5, 0)
+    assert told.redeliver("ledger", busy, kinds=KINDS) == Delivered(5, 0)
 
 
 def test_a_store_that_is_busy_makes_no_dead_letter(told):
@@ -316,7 +317,49 @@ def test_an_argument_that_cannot_be_is_refused_and_nothing_begins(told, options)
     assert told.subscriptions() == []
 
 
+async def a_coroutine(effect):
+    """Never run."""
+
+
+def a_generator(effect):
+    yield effect
+
+
+async def an_async_generator(effect):
+    yield effect
+
+
+@pytest.mark.parametrize(
+    "handler", [a_coroutine, a_generator, an_async_generator], ids=lambda each: each.__name__
+)
+def test_a_handler_that_would_never_run_is_refused(told, handler):
+    for call in (told.deliver, told.redeliver):
+        with pytest.raises(InvalidInput, match="give a plain function"):
+            call("ledger", handler, kinds=KINDS)
+    assert told.subscriptions() == []
+
+
+@pytest.mark.parametrize(
+    "handler", [a_coroutine, a_generator, an_async_generator], ids=lambda each: each.__name__
+)
+def test_an_effect_is_not_told_where_the_handler_returns_what_would_have_to_run(told, handler):
+    def plain(effect):
+        return handler(effect)
+
+    done = told.deliver("ledger", plain, once=True, start="beginning", attempts=1)
+    assert done.effects == 0
+    assert {letter.error for letter in told.store.dead_letters("ledger")} == {"InvalidInput", ""}
+
+
+def test_nobody_is_told_of_what_a_batch_may_still_undo(told):
+    heard = []
+    for call in (told.deliver, told.redeliver):
+        with told.store.batch(), pytest.raises(InvalidInput, match="a batch of this thread is open"):
+            call("ledger", heard.append, kinds=KINDS)
+    assert (heard, told.subscriptions()) == ([], [])
+
+
 def test_nothing_is_delivered_again_under_a_name_that_is_none(told):
     with pytest.raises(InvalidInput, match="no subscription 'ledgre'"):
-        told.redeliver("ledgre", print)
+        told.redeliver("ledgre", print, kinds=KINDS)
     assert told.subscriptions() == []

@@ -36,6 +36,16 @@ class RollsBackAllButKeys(MemoryStore):
         del keys
 
 
+class KnowsOfNoBatch(MemoryStore):
+    in_batch = False
+
+
+class TakesEveryBatchForItsOwn(MemoryStore):
+    @property
+    def in_batch(self):
+        return self._batch is not None
+
+
 class HidesTheBatchFromItself(MemoryStore):
     def head(self):
         return len(self._state.events)
@@ -126,6 +136,7 @@ def answering_after_close(name):
 
 
 CAUGHT = [
+    *((store, "a_thread_knows_of_its_own_batch") for store in [KnowsOfNoBatch, TakesEveryBatchForItsOwn]),
     (LosesBatches, "a_batch_is_stored_at_its_end"),
     (DoesNotRollBack, "a_batch_that_raises_leaves_nothing"),
     (RollsBackAllButKeys, "a_batch_that_raises_leaves_nothing"),

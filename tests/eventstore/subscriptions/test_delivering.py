@@ -2,10 +2,12 @@
 
 import threading
 import tracemalloc
+from datetime import timedelta
 
 import pytest
 from totals import TOTALS
 
+from refold.engine.domain.wire import time_text
 from refold.engine.errors import InvalidInput
 from refold.engine.ports import Filter, Handled, Progress, Upsert
 from refold.eventstore import turn
@@ -132,6 +134,29 @@ def test_a_long_log_needs_no_memory(open_store, append, clock):
     assert [row["total"] for row in store.rows(TOTALS)] == [1000] * 50
 
 
+@pytest.mark.parametrize("lease_s", [1, 60])
+def test_nobody_takes_over_while_a_handler_that_failed_is_not_called_again_yet(
+    log, put, subscribe, seen, clock, lease_s
+):
+    """However short the lease is, and however long the pause: who takes over counts the attempts anew."""
+    put(["refund-bad"])
+    seen.poisoned["refund-bad"] = ValueError()
+    waited = []
+
+    class Pause(threading.Event):
+        def wait(self, timeout=None):
+            clock.tick(timeout)
+            now, until = time_text(clock()), time_text(clock() + timedelta(seconds=lease_s))
+            assert log.claim("subscription totals", holder="other", now=now, until=until) is None
+            waited.append(timeout)
+            return False
+
+    done = subscribe(attempts=4, backoff_s=20, lease_s=lease_s).run(seen, stop=Pause(), once=True)
+    assert done == Handled(0, 1)
+    assert len(seen) == 4
+    assert sum(waited) == pytest.approx(20 + 30 + 30)
+
+
 # ---- options
 
 
@@ -165,6 +190,49 @@ def test_a_handler_that_cannot_be_called_sets_nothing_aside(put, subscribe):
         with pytest.raises(InvalidInput, match="callable"):
             call([])
     assert subscribe().describe() == Progress("totals", 0, 1, 0)
+
+
+async def a_coroutine(event):
+    """Never run."""
+
+
+async def an_async_generator(event):
+    yield event
+
+
+@pytest.mark.parametrize("handler", [a_coroutine, an_async_generator], ids=lambda each: each.__name__)
+def test_a_handler_that_would_never_run_sets_nothing_aside(put, subscribe, handler):
+    put("a")
+    for call in (subscribe().run, subscribe().retry):
+        with pytest.raises(InvalidInput, match="give a plain function"):
+            call(handler)
+    assert subscribe().describe() == Progress("totals", 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [Upsert(TOTALS, ("x", "1"))],
+        [Upsert(TOTALS, ("x",))],
+        [Upsert(TOTALS, ("\0", 1))],
+        [Upsert(TOTALS, ("x", 2**63))],
+        ["x"],
+        7,
+    ],
+    ids=["another kind", "too few values", "a NUL", "too large", "no change", "no list"],
+)
+def test_a_row_that_cannot_be_one_sets_its_event_aside_and_others_go_on(put, subscribe, totals, given):
+    """Also when it is tried again."""
+    put(["refund-bad", "refund-good"])
+
+    def handler(event):
+        return given if event.stream == "refund-bad" else [Upsert(TOTALS, (event.stream, 1))]
+
+    member = subscribe(attempts=2)
+    assert member.run(handler, once=True) == Handled(1, 1)
+    assert totals() == {"good": 1}
+    assert member.retry(handler) == Handled(0, 1)
+    assert [letter.event.stream for letter in member.dead_letters()] == ["refund-bad"]
 
 
 def test_a_file_of_an_older_refold_opened_for_reading_has_no_subscriptions(open_store, raw):

@@ -317,6 +317,14 @@ def test_an_argument_that_cannot_be_is_refused_and_nothing_begins(told, options)
     assert told.subscriptions() == []
 
 
+@pytest.fixture
+def ended():
+    """A stop that is set: whoever is not refused returns at once."""
+    stop = threading.Event()
+    stop.set()
+    return stop
+
+
 async def a_coroutine(effect):
     """Never run."""
 
@@ -332,10 +340,10 @@ async def an_async_generator(effect):
 @pytest.mark.parametrize(
     "handler", [a_coroutine, a_generator, an_async_generator], ids=lambda each: each.__name__
 )
-def test_a_handler_that_would_never_run_is_refused(told, handler):
+def test_a_handler_that_would_never_run_is_refused(told, handler, ended):
     for call in (told.deliver, told.redeliver):
         with pytest.raises(InvalidInput, match="give a plain function"):
-            call("ledger", handler, kinds=KINDS)
+            call("ledger", handler, kinds=KINDS, stop=ended)
     assert told.subscriptions() == []
 
 
@@ -351,11 +359,11 @@ def test_an_effect_is_not_told_where_the_handler_returns_what_would_have_to_run(
     assert {letter.error for letter in told.store.dead_letters("ledger")} == {"InvalidInput", ""}
 
 
-def test_nobody_is_told_of_what_a_batch_may_still_undo(told):
+def test_nobody_is_told_of_what_a_batch_may_still_undo(told, ended):
     heard = []
     for call in (told.deliver, told.redeliver):
         with told.store.batch(), pytest.raises(InvalidInput, match="a batch of this thread is open"):
-            call("ledger", heard.append, kinds=KINDS)
+            call("ledger", heard.append, kinds=KINDS, stop=ended)
     assert (heard, told.subscriptions()) == ([], [])
 
 

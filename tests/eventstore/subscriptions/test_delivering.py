@@ -203,9 +203,11 @@ async def an_async_generator(event):
 @pytest.mark.parametrize("handler", [a_coroutine, an_async_generator], ids=lambda each: each.__name__)
 def test_a_handler_that_would_never_run_sets_nothing_aside(put, subscribe, handler):
     put("a")
+    ended = threading.Event()
+    ended.set()
     for call in (subscribe().run, subscribe().retry):
         with pytest.raises(InvalidInput, match="give a plain function"):
-            call(handler)
+            call(handler, stop=ended)
     assert subscribe().describe() == Progress("totals", 0, 1, 0)
 
 

@@ -385,5 +385,4 @@ class MemoryStore(Subscribing):
         with self._lock:
             if self._closed:
                 raise StoreClosed
-            own = self._batch is not None and self._batch[0] == threading.get_ident()
-            yield self._batch[1] if self._batch is not None and own else self._state
+            yield self._batch[1] if self._batch is not None and self.in_batch else self._state

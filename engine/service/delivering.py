@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from .effects import Effect
 
     EffectHandler = Callable[[Effect], object]
-    """Called with each effect; what it returns is not looked at, and what it raises is a failed attempt."""
+    """Called with each effect, which is told when it returns; what it raises is a failed attempt.
+
+    What it returns is not looked at, unless it is a coroutine or a generator: nobody would run that.
+    """
 
 _WOULD_NOT_RUN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 _NEVER_RUN = (
@@ -80,7 +83,7 @@ class Delivering:
             lease_s: longer than the handler ever takes; then another process takes over from one that died.
 
         Raises:
-            InvalidInput: an argument is wrong.
+            InvalidInput: an argument is wrong, or a batch of this thread is open.
             CorruptLog: the log cannot be followed any more.
             StoreError: with `once`, the store failed; without, one that waiting does not cure.
         """
@@ -109,7 +112,7 @@ class Delivering:
 
         Raises:
             CheckpointConflict: another process is doing so.
-            InvalidInput: nothing was ever delivered under that name.
+            InvalidInput: nothing was ever delivered under that name, or a batch of this thread is open.
         """
         check_outside_batch(self.store, "deliver effects")
         giving = _Giving(self.store, handler, kinds)

@@ -241,7 +241,7 @@ class RefundEngine(Queries, Delivering, Awaiting, AbstractContextManager["Refund
             TooSoon: the gateway, or another worker, must be waited for; it says how long.
             ResendRefused: it may have been sent, and no look-up has said that the gateway does not have it.
             OverRefund: refunds sent by other ways have taken what the payment had left.
-            RefundNotFound, InvalidInput: the request cannot be built, or there is no way to the gateway.
+            RefundNotFound, InvalidInput: it cannot be built, there is no way to the gateway, or a batch is open.
         """
         refund = self.refund(refund_id)
         self._contactor.submit(self._gateway(refund.gateway), refund_id)
@@ -252,7 +252,7 @@ class RefundEngine(Queries, Delivering, Awaiting, AbstractContextManager["Refund
 
         Raises:
             TooSoon: the gateway was asked just now, or another worker is asking; it says how long to wait.
-            RefundNotFound, InvalidInput: there is no way to the gateway, or it has no look-up.
+            RefundNotFound, InvalidInput: there is no way to the gateway, it has no look-up, or a batch is open.
         """
         refund = self.refund(refund_id)
         self._contactor.poll(self._gateway(refund.gateway), refund_id)

@@ -39,8 +39,9 @@ from ..errors import (
 from ..ports.transport import NoAnswer, no_endpoint
 from .building import as_message
 from .contacted import Contacted
+from .contending import retried
 from .folds import load_refund
-from .journal import advanced, check_outside_batch, payment_stream, refund_stream, refund_write, retried
+from .journal import advanced, check_outside_batch, payment_stream, refund_stream, refund_write
 from .noticing import named
 from .reserving import check_distinct, check_reserved, under_way
 from .views import refund_changes

@@ -13,8 +13,9 @@ from ..domain.message import Channel
 from ..domain.refund import decide_overdue, decide_resolution
 from ..domain.signals import State
 from ..errors import CorruptLog, RefundNotFound
+from .contending import retried
 from .folds import load_refund
-from .journal import advanced, refund_write, retried
+from .journal import advanced, refund_write
 from .views import REFUNDS, refund_changes, refund_view_of_row
 
 if TYPE_CHECKING:

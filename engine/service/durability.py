@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from ..domain.events import DurabilityChosen
 from ..ports import Write
-from .journal import decoded, encoded, retried
+from .contending import retried
+from .journal import decoded, encoded
 
 if TYPE_CHECKING:
     from ..ports import Clock, EventStore

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..domain import payment as payments
 from ..domain.events import Recorded
 from ..domain.lifecycle import check_move
 from ..domain.refund import evolve
 from ..domain.wire import from_wire, time_of, time_text, to_wire
-from ..errors import CorruptLog, EventUnreadable, InvalidInput, StoreError, VersionConflict
+from ..errors import CorruptLog, EventUnreadable, InvalidInput, StoreError
 from ..ports import NewEvent, Write
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..ports import EventStore, StoredEvent
 
 Result = TypeVar("Result")
-
-_TRIES: Final = 100
 
 
 def refund_stream(refund_id: str) -> str:
@@ -116,20 +114,6 @@ def _check(before: Refund, after: Refund, event: Event) -> None:
         check_move(after.refund_id, f"resolve_{after.state}", before.state, after.state)
         return
     check_move(after.refund_id, str(getattr(event, "signal", "")), before.state, after.state, before.mask)
-
-
-def retried(attempt: Callable[[], Result]) -> Result:
-    """Decide and append again for as long as other writers are first.
-
-    Raises:
-        VersionConflict: they were a hundred times in a row.
-    """
-    for _ in range(_TRIES - 1):
-        try:
-            return attempt()
-        except VersionConflict:
-            continue
-    return attempt()
 
 
 def refund_write(refund: Refund | None, refund_id: str, events: Sequence[Event], time: datetime) -> Write:

@@ -17,9 +17,10 @@ from ..domain.signals import Signal, State
 from ..domain.wire import time_text
 from ..errors import InvalidInput, InvalidSignature, RefoldError, UnreadableMessage
 from ..ports import Write
+from .contending import retried
 from .folds import load_refund
 from .inbox import Fact, Inbox
-from .journal import advanced, load_payment, payment_stream, refund_write, retried
+from .journal import advanced, load_payment, payment_stream, refund_write
 from .noticing import Moves, named
 from .reserving import plain_reservation
 from .views import REFUNDS, refund_changes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ from ..domain.payment import decide_register
 from ..domain.refund import decide_request
 from ..errors import UnreadableMessage
 from ..ports import Write
+from .contending import Turns, retried
 from .folds import load_refund
 from .inbox import Inbox
-from .journal import advanced, encoded, load_payment, payment_stream, refund_write, retried
+from .journal import advanced, encoded, load_payment, payment_stream, refund_write
 from .recording import Outcome, Receipt, message_key, standing
 from .reserving import guarded_reservation, plain_reservation
 from .views import payment_changes, refund_changes
@@ -58,6 +60,7 @@ class Requester:
         self._clock = clock
         self._recorder = recorder
         self._inbox = Inbox(store, keeper)
+        self._turns = Turns()
 
     def register_payment(self, gateway: Gateway, payment_id: str, captured: Money) -> None:
         """Register what was captured of a payment; the same again changes nothing. Raises `PaymentConflict`."""
@@ -86,7 +89,7 @@ class Requester:
             RefundConflict, OverRefund, InvalidAmount: as they say; nothing was stored.
         """
         opening = _Opening(gateway=gateway, asked=asked, time=self._clock())
-        return retried(lambda: self._open(opening))
+        return self._opened(opening)
 
     def record_request(
         self,
@@ -134,7 +137,7 @@ class Requester:
         opening = _Opening(
             gateway=gateway, asked=asked, time=message.received_at, sent=intent, body=body, key=key
         )
-        return retried(lambda: self._open(opening))
+        return self._opened(opening)
 
     def _whole(self, gateway: Gateway, payment_id: str | None) -> Money:
         """Return the captured amount, for a request that leaves the amount out and so asks for all of it."""
@@ -145,6 +148,14 @@ class Requester:
                 "it carries no amount, so it asks for the whole payment: register the payment first",
             )
         return payment.captured
+
+    def _opened(self, opening: _Opening) -> Receipt:
+        # All refunds of a payment are read to open one more. A batch has the store to itself, and must not wait.
+        payment_id = opening.asked.payment_id
+        alone = payment_id is None or self._store.in_batch
+        stream = payment_stream(opening.gateway.name, payment_id or "")
+        with nullcontext() if alone else self._turns.of(stream):
+            return retried(lambda: self._open(opening))
 
     def _open(self, opening: _Opening) -> Receipt:
         refund = load_refund(self._store, opening.asked.refund_id)

@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.errors import InvalidInput, MessageNotFound, StoreClosed
-from ..engine.ports import Appended, Progress, StoredEvent
+from ..engine.ports import Appended, Lease, Progress, StoredEvent
 from ..engine.ports.process import Process
 from .codec import checked, original, stored_events
 from .memory_views import changed, differences, rows, store
@@ -39,7 +39,7 @@ class _State:
     keys: dict[str, tuple[bytes, Appended]] = field(default_factory=dict)
     bodies: dict[str, Body] = field(default_factory=dict)
     views: dict[str, Table] = field(default_factory=dict)
-    leases: dict[str, tuple[int, str]] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
     """Token and end of each lease by its name."""
     last_token: int = 0
     checkpoints: dict[str, int] = field(default_factory=dict)
@@ -253,20 +253,25 @@ class MemoryStore(Subscribing):
 
     # ---- leases
 
-    def claim(self, name: str, *, holder: str, now: str, until: str) -> int | None:  # noqa: ARG002 - nobody else asks
+    def claim(self, name: str, *, holder: str, now: str, until: str) -> int | None:
         """Take the lease of that name; None where another one has not ended."""
         with self._alone(), self._open() as state:
-            if name in state.leases and state.leases[name][1] > now:
+            if name in state.leases and state.leases[name].until > now:
                 return None
             state.last_token += 1
-            state.leases[name] = (state.last_token, until)
+            state.leases[name] = Lease(state.last_token, holder, until)
             return state.last_token
+
+    def lease(self, name: str) -> Lease | None:
+        """Return the lease of that name as it was taken."""
+        with self._open() as state:
+            return state.leases.get(name)
 
     def release(self, token: int) -> None:
         """End the lease of that token."""
         with self._alone(), self._open() as state:
-            for name, (held, _) in list(state.leases.items()):
-                if held == token:
+            for name, lease in list(state.leases.items()):
+                if lease.token == token:
                     del state.leases[name]
 
     # ---- subscriptions
@@ -312,7 +317,7 @@ class MemoryStore(Subscribing):
         with self._alone(), self._open() as state:
             actual = state.checkpoints.get(name)
             check_move(name, expected, actual, position, len(state.events))
-            if fence is not None and fence not in [token for token, _ in state.leases.values()]:
+            if fence is not None and fence not in [lease.token for lease in state.leases.values()]:
                 raise taken_over(name, actual)
             letters = state.letters.get(name, {}).copy()
             for each in resolved:

@@ -27,7 +27,7 @@ from ..engine.errors import (
 from ..engine.ports import DeadLetter, Filter, Handled, Progress
 from .codec import checked
 from .request import checked_changes
-from .turn import Lease, Tally, Turn
+from .turn import Claim, Tally, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -133,7 +133,7 @@ class LogSubscription:
     ) -> Generator[tuple[Turn, StoredEvent]]:
         """Yield each event to deliver with the turn that must be told about it; one not told about ends the turn."""
         goal = self._store.head() if once else None
-        lease = Lease(self._store, f"subscription {self.name}", self._clock, self._lease_s)
+        lease = Claim(self._store, f"subscription {self.name}", self._clock, self._lease_s)
         while not stop.is_set():
             try:
                 if not self._take(lease, stop, goal):
@@ -155,10 +155,10 @@ class LogSubscription:
                 self._log.error("subscription.store_failed", error=type(error).__name__, reason=str(error))
             stop.wait(_PAUSE_S)
 
-    def _take(self, lease: Lease, stop: threading.Event, goal: int | None) -> bool:
+    def _take(self, lease: Claim, stop: threading.Event, goal: int | None) -> bool:
         """Wait for the lease; return False where there is nothing left to do with it."""
         while not stop.is_set():
-            if lease.take():
+            if lease.take() or lease.take_over():
                 return True
             if goal is None:
                 stop.wait(_PAUSE_S)
@@ -262,8 +262,8 @@ class LogSubscription:
         """Call `handler` once with each event that was set aside, in order; one that fails holds back its stream."""
         _check(handler)
         stopping = stop or threading.Event()
-        lease = Lease(self._store, f"dead letters {self.name}", self._clock, self._lease_s)
-        if not lease.take():
+        lease = Claim(self._store, f"dead letters {self.name}", self._clock, self._lease_s)
+        if not self._take_for_retry(lease, stopping):
             here = self._register()
             raise CheckpointConflict(self.name, here, here, "its dead letters are being retried")
         failed: set[str] = set()
@@ -281,6 +281,17 @@ class LogSubscription:
         finally:
             lease.release()
         return done
+
+    def _take_for_retry(self, lease: Claim, stop: threading.Event) -> bool:
+        """Take the lease; wait only where its end says nothing, to see whether its holder is alive."""
+        while not lease.take():
+            if not lease.is_beyond:
+                return False
+            if lease.take_over():
+                return True
+            if stop.wait(_PAUSE_S):
+                return False
+        return True
 
     def _retriable(self, failed: set[str], stop: threading.Event) -> Iterator[DeadLetter]:
         for letter in self._store.dead_letters(self.name):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from ..engine.domain.wire import time_text
 from ..engine.errors import CheckpointConflict, StoreError
@@ -24,8 +27,12 @@ _LONGEST_S: Final = 1.0
 """Seconds after which a chunk is committed although it has room."""
 
 
-class Lease:
-    """Keeps the consumers of one name apart; renewed while its holder is alive, and taken over when it is not."""
+class Claim:
+    """A consumer's claim to the lease of a name: renewed while it is alive, taken over when it is not.
+
+    A holder renews its lease three times before it ends. Whoever waits and has not seen it change for all that time, by
+    its own stopwatch, takes it over whenever its end may be: it was written by another clock, perhaps one days ahead.
+    """
 
     def __init__(self, store: EventStore, name: str, clock: Clock, lease_s: float) -> None:
         """Hold nothing yet; the lease of that name ends `lease_s` seconds after it was last renewed."""
@@ -35,6 +42,7 @@ class Lease:
         self._clock = clock
         self._lease = timedelta(seconds=lease_s)
         self._renew_at: datetime | None = None
+        self._seen: tuple[int, float] | None = None  # another's token, and since when it is the same
 
     def take(self) -> bool:
         """Take it; tell whether nobody else holds it."""
@@ -47,6 +55,27 @@ class Lease:
         )
         self._renew_at = now + self._lease / 3
         return self.token is not None
+
+    def take_over(self) -> bool:
+        """Take it from a holder that was not seen to renew it for as long as it lasts; tell whether it is ours now."""
+        held, now_s = self._store.lease(self._name), time.monotonic()
+        if held is None:
+            return self.take()
+        if self._seen is None or self._seen[0] != held.token:
+            self._seen = held.token, now_s
+        if now_s - self._seen[1] < self._lease.total_seconds():
+            return False
+        log: structlog.stdlib.BoundLogger = structlog.wrap_logger(logging.getLogger("refold.store"))
+        log.warning("lease.taken_over", lease=self._name, holder=held.holder, until=held.until)
+        with self._store.batch():  # nobody gets in between the two
+            self._store.release(held.token)
+            return self.take()
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether another one's lease ends later than one can that is taken now: its clock was ahead."""
+        held = self._store.lease(self._name)
+        return held is not None and held.until > time_text(self._clock() + self._lease)
 
     def renew(self) -> bool:
         """Take it anew where a third of its time is over; tell whether it is still ours."""
@@ -77,7 +106,7 @@ class Turn:
     """What a consumer has done since it took the lease, and what of it is not committed yet."""
 
     def __init__(
-        self, store: EventStore, name: str, lease: Lease, checkpoint: int, *, chunk: int, tally: Tally
+        self, store: EventStore, name: str, lease: Claim, checkpoint: int, *, chunk: int, tally: Tally
     ) -> None:
         """Go on from a checkpoint; at most `chunk` events are committed together, and counted in `tally`."""
         self.position = checkpoint

@@ -56,6 +56,20 @@ class StoredEvent(NamedTuple):
     digest: bytes
 
 
+class Lease(NamedTuple):
+    """Who may do what a name stands for, and how long.
+
+    Attributes:
+        token: larger than that of every lease taken before it.
+        holder: who took it, for operators.
+        until: when it ends by itself, by the clock of who took it (RFC 3339, UTC).
+    """
+
+    token: int
+    holder: str
+    until: str
+
+
 class Appended(NamedTuple):
     """Where an append stands in the log; `duplicate` where its key had been appended before."""
 
@@ -316,6 +330,10 @@ class EventStore(Subscribable, Protocol):
         Returns:
             its token, larger than that of every lease before it; None where another one has not ended.
         """
+        ...
+
+    def lease(self, name: str) -> Lease | None:
+        """Return the lease of that name as it was taken, ended by itself or not; None where it was given back."""
         ...
 
     def release(self, token: int) -> None:

@@ -168,8 +168,8 @@ class Subscribable(Protocol):
             attempts: how often an event is tried before it is set aside.
             backoff_s: how long to wait before the second attempt; each further time twice as long, 30 s at most.
             chunk: how many events are committed together at most; a crash repeats no more than these.
-            lease_s: after which time a consumer that died is replaced; a handler that takes longer than this may be
-                called with the same event in another process.
+            lease_s: after which time a consumer that died is replaced, whatever its clock said; a handler that takes
+                longer than this may be called with the same event in another process. The same for all of a name.
 
         Raises:
             InvalidInput: an argument is wrong.

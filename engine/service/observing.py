@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Difference,
         EventStore,
         Filter,
+        Lease,
         Progress,
         Row,
         StoredEvent,
@@ -190,6 +191,10 @@ class ObservedStore:
     def claim(self, name: str, *, holder: str, now: str, until: str) -> int | None:
         """Take the lease of that name; None where another one has not ended."""
         return self._store.claim(name, holder=holder, now=now, until=until)
+
+    def lease(self, name: str) -> Lease | None:
+        """Return the lease of that name as it was taken."""
+        return self._store.lease(name)
 
     def release(self, token: int) -> None:
         """End the lease of that token."""

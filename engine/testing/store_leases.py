@@ -45,6 +45,24 @@ class Leases(StoreScenery):
         assert self.claimed(until=TEN) is not None
         assert self.claimed(now=TEN, until=ELEVEN) is not None
 
+    def test_a_lease_can_be_looked_at(self) -> None:
+        """By its name, exactly, as it was taken last, ended by itself or not; not once it was given back."""
+        assert self.store.lease("refund-a") is None
+        first = self.claimed(until=TEN)
+        assert self.store.lease("refund-a") == (first, "worker", TEN)
+        assert self.store.lease("refund-A") is None
+        second = self.claimed(now=TEN, until=ELEVEN)
+        assert second is not None
+        assert self.store.lease("refund-a") == (second, "worker", ELEVEN)
+        self.store.release(second)
+        assert self.store.lease("refund-a") is None
+
+    def test_a_batch_sees_the_lease_it_has_taken(self) -> None:
+        """As everything else that it has done."""
+        with self.store.batch():
+            taken = self.claimed()
+            assert self.store.lease("refund-a") == (taken, "worker", TEN)
+
     def test_a_token_is_larger_than_all_before_it(self) -> None:
         """Also when every lease has ended, so that a holder from before can be told from the present one."""
         tokens = []

@@ -308,6 +308,7 @@ class Sharing(StoreScenery):
             store.subscriptions,
             partial(store.wait_for, 0, timeout_s=0),
             partial(store.checkpoint_of, "a"),
+            partial(store.lease, "a"),
             partial(store.advance, "a", expected=None, position=0),
             lambda: list(store.dead_letters("a")),
             partial(store.rebuild, Given([TOTALS])),

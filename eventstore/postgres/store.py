@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from psycopg import sql
 
-    from ...engine.ports import Appended, Body, Change, Row, Value, View, Write
+    from ...engine.ports import Appended, Body, Change, Lease, Row, Value, View, Write
     from .connection import Durability
 
 _PAGE: Final = 256
@@ -271,6 +271,11 @@ class PostgresStore(Reading[Connection], PostgresSubscribing, PostgresRebuilding
         """Take the lease of that name; None where another one has not ended."""
         with self._writing() as connection, self._translated():
             return leases.claim(connection, name, holder, now, until)
+
+    def lease(self, name: str) -> Lease | None:
+        """Return the lease of that name as it was taken; None where it was given back."""
+        with self._reading() as connection:
+            return leases.held(connection, name)
 
     def release(self, token: int) -> None:
         """End the lease of that token; where it has ended, or was taken by another, nothing."""

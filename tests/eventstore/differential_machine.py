@@ -236,6 +236,7 @@ class Alike(RuleBasedStateMachine):
         for each in EVERYTHING:
             self.do(each)
         self.every(lambda _, store: store.describe()["events"])
+        self.every(lambda _, store: [(store.lease(name) or (0, "", ""))[1:] for name in LEASES])
         for now in MOMENTS:  # what is leased until then, is told by who gets it
             for name in LEASES:
                 self.do(Claim(name, now, now))

@@ -199,6 +199,11 @@ class LeasesTwice(MemoryStore):
         return super().claim(name, holder=holder, now=max(now, calls.MOMENTS[3]), until=until)
 
 
+class ShowsNoLease(MemoryStore):
+    def lease(self, name):
+        return None
+
+
 class NeverReleases(MemoryStore):
     def release(self, token):
         pass
@@ -256,6 +261,7 @@ FAULTS = [
     RebuildsHalf,
     LeasesTwice,
     NeverReleases,
+    ShowsNoLease,
     pytest.param(with_changes(replaced), id="ReplacesRows"),
     pytest.param(with_changes(summed_only_once), id="ReplacesSums"),
     pytest.param(

@@ -32,6 +32,7 @@ CALLS = {
     "row": lambda store: store.row(NUMBERS, ("a",)),
     "rows": lambda store: list(store.rows(NUMBERS)),
     "claim": lambda store: store.claim("n", holder="h", now="2026", until="2027"),
+    "lease": lambda store: store.lease("n"),
     "release": lambda store: store.release(1),
     "rebuild": lambda store: store.rebuild(Given([NUMBERS], [Upsert(NUMBERS, ("t", 1))])),
     "describe": lambda store: store.describe(),

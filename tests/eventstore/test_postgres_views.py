@@ -156,6 +156,7 @@ def test_every_error_of_the_store_is_one_of_refold(open_postgres):
         lambda: store.append(write("refund-a", 7)),
         lambda: store.append(ONE, changes=[Upsert(WITH_MORE, ("t", 1, "x"))]),
         lambda: store.claim("a\0", holder="h", now="1", until="2"),
+        lambda: store.lease("a\0"),
     ):
         with pytest.raises(RefoldError):
             call()

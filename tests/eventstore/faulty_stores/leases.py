@@ -27,7 +27,7 @@ class NeverReleases(MemoryStore):
 
 class RefusesASecondRelease(MemoryStore):
     def release(self, token):
-        if token not in [held for held, _ in self._state.leases.values()]:
+        if token not in [lease.token for lease in self._state.leases.values()]:
             raise KeyError(token)
         super().release(token)
 
@@ -45,7 +45,7 @@ class HoldsLeasesAMomentLonger(MemoryStore):
 class UsesTokensAgain(MemoryStore):
     def release(self, token):
         super().release(token)
-        self._state.last_token = max([held for held, _ in self._state.leases.values()], default=0)
+        self._state.last_token = max([lease.token for lease in self._state.leases.values()], default=0)
 
 
 class ReleasesByName(MemoryStore):
@@ -66,7 +66,31 @@ class KeepsALeaseForEachThread(MemoryStore):
         return super().claim(f"{name} {threading.get_ident()}", **options)
 
 
+class ShowsTheFirstLease(MemoryStore):
+    def claim(self, name, *, holder, now, until):
+        self.first = getattr(self, "first", until)
+        return super().claim(name, holder=holder, now=now, until=until)
+
+    def lease(self, name):
+        found = super().lease(name)
+        return found and found._replace(until=self.first)
+
+
+class ShowsLeasesThatWereGivenBack(MemoryStore):
+    def lease(self, name):
+        self.seen = super().lease(name) or getattr(self, "seen", None)
+        return self.seen
+
+
+class ShowsNoLeaseOfABatch(MemoryStore):
+    def lease(self, name):
+        return self._state.leases.get(name)
+
+
 CAUGHT = [
+    (ShowsTheFirstLease, "a_lease_can_be_looked_at"),
+    (ShowsLeasesThatWereGivenBack, "a_lease_can_be_looked_at"),
+    (ShowsNoLeaseOfABatch, "a_batch_sees_the_lease_it_has_taken"),
     (GivesLeasesToAll, "a_lease_that_is_held_is_given_to_nobody_else"),
     (HasOneLease, "leases_of_other_names_are_not_in_the_way"),
     (FoldsTheCaseOfLeases, "leases_of_other_names_are_not_in_the_way"),

@@ -170,6 +170,7 @@ CAUGHT = [
             "row",
             "rows",
             "claim",
+            "lease",
             "release",
             "subscribe",
             "subscriptions",

@@ -3,10 +3,15 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
+from refold.engine.domain.wire import time_text
+from refold.engine.errors import CheckpointConflict
 from refold.engine.ports import Handled
+from refold.eventstore import turn
 
 LONG_S = 60
 """Seconds after which a test gives up waiting for what happens at once."""
@@ -147,3 +152,120 @@ def test_a_slow_consumer_holds_up_no_writer(log, put, subscribe):
         while subscribe().lag:
             subscribe(chunk=1000).run(handle, once=True)
     assert log.head() == 50
+
+
+# ---- a holder whose clock was ahead
+
+
+@pytest.fixture
+def stopwatch(monkeypatch):
+    """The seconds that the stopwatch of leases shows; every look at it adds one."""
+    shown = count()
+    monkeypatch.setattr(turn, "time", SimpleNamespace(monotonic=lambda: next(shown)))
+
+
+@pytest.fixture
+def ahead(log, clock):
+    """Take the lease of a subscription as a process does whose clock is days ahead; return how."""
+
+    def claim(name="subscription totals"):
+        day = clock() + timedelta(days=3)
+        until = time_text(day + timedelta(seconds=30))
+        held = log.lease(name)
+        if held is not None:
+            log.release(held.token)
+        assert log.claim(name, holder="process 1", now=time_text(day), until=until)
+
+    return claim
+
+
+class Looking(threading.Event):
+    """Ends what waits after so many pauses; between them something is done."""
+
+    def __init__(self, most, meanwhile=lambda: None):
+        super().__init__()
+        self.pauses, self._most, self._meanwhile = 0, most, meanwhile
+
+    def wait(self, timeout=None):
+        self.pauses += 1
+        self._meanwhile()
+        if self.pauses == self._most:
+            self.set()
+        return self.is_set()
+
+
+def test_a_consumer_that_died_with_its_clock_days_ahead_is_replaced(
+    stopwatch, ahead, put, subscribe, seen, totals, logs
+):
+    """After the time of a lease, by the stopwatch of who waits; and somebody is told that a clock is wrong."""
+    put("ab")
+    ahead()
+    looking = Looking(200)
+
+    def handle(event):
+        if event.stream == "refund-b":
+            looking.set()
+        return seen(event)
+
+    assert subscribe(lease_s=30).run(handle, stop=looking) == Handled(2, 0)
+    assert looking.pauses == 30
+    assert totals() == {"a": 1, "b": 1}
+    (told,) = [each for each in logs if each["event"] == "lease.taken_over"]
+    assert (told["lease"], told["holder"]) == ("subscription totals", "process 1")
+
+
+def test_one_that_is_alive_is_not_replaced_however_far_ahead_its_clock_is(
+    stopwatch, ahead, put, subscribe, seen
+):
+    """It renews its lease, which can be seen."""
+    put("ab")
+    ahead()
+    looking = Looking(200, ahead)
+    done = subscribe(lease_s=30).run(lambda event: looking.set() or seen(event), stop=looking)
+    assert (done, seen) == (Handled(0, 0), [])
+
+
+def test_one_that_is_not_dead_after_all_commits_nothing(
+    stopwatch, clock, put, subscribe, new_handler, totals
+):
+    """Its clock is ahead, so it takes its lease for held; it is fenced off as any other."""
+    put("a")
+    slow, fast = new_handler(), new_handler()
+
+    def stalls(event):
+        clock.now -= timedelta(days=3)
+        assert subscribe(lease_s=30).run(fast, stop=Looking(200), once=True) == Handled(1, 0)
+        clock.now += timedelta(days=3)
+        return slow(event)
+
+    clock.now += timedelta(days=3)
+    assert subscribe(lease_s=30).run(stalls, once=True) == Handled(0, 0)
+    assert (slow, fast, totals()) == (["a1"], ["a1"], {"a": 1})
+
+
+def test_dead_letters_are_retried_behind_a_retry_that_died_with_its_clock_days_ahead(
+    stopwatch, ahead, put, subscribe, seen
+):
+    put("a")
+    seen.poisoned["refund-a"] = ValueError()
+    subscribe().run(seen, once=True)
+    seen.poisoned.clear()
+    ahead("dead letters totals")
+    with pytest.raises(CheckpointConflict, match="being retried"):
+        subscribe(lease_s=30).retry(seen, stop=Looking(20))
+    assert subscribe(lease_s=30).retry(seen, stop=Looking(200)) == Handled(1, 0)
+
+
+def test_a_retry_that_has_waited_for_such_a_lease_takes_it_once_it_is_given_back(
+    stopwatch, ahead, log, put, subscribe, seen
+):
+    put("a")
+    seen.poisoned["refund-a"] = ValueError()
+    subscribe().run(seen, once=True)
+    seen.poisoned.clear()
+    ahead("dead letters totals")
+    looking = Looking(
+        200, lambda: looking.pauses == 3 and log.release(log.lease("dead letters totals").token)
+    )
+    assert subscribe(lease_s=30).retry(seen, stop=looking) == Handled(1, 0)
+    assert looking.pauses == 3

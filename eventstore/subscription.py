@@ -23,6 +23,7 @@ from ..engine.errors import (
     StoreError,
     StoreFull,
     StoreUnavailable,
+    ViewStale,
 )
 from ..engine.ports import DeadLetter, Filter, Handled, Progress
 from .codec import checked
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from ..engine.ports import Change, Clock, EventStore, Handler, StoredEvent
 
 _PASSING: Final = (StoreBusy, StoreFull, StoreUnavailable, OutcomeUnknown)
-"""Errors of a store that waiting can cure."""
+"""Errors of a store that waiting can cure, but for `ViewStale`: somebody must make that table."""
 _PAUSE_S: Final = 0.5
 """Seconds between two tries of a store that failed, or of a lease that another consumer holds."""
 _LONGEST_BACKOFF_S: Final = 30.0
@@ -115,7 +116,7 @@ class LogSubscription:
                 except CheckpointConflict:
                     turn.abandoned = True
                 except _PASSING as error:
-                    if once:
+                    if once or isinstance(error, ViewStale):
                         raise
                     self._log.error("subscription.store_failed", error=type(error).__name__)
                     turn.abandoned = True
@@ -150,7 +151,7 @@ class LogSubscription:
             except CheckpointConflict as conflict:
                 self._log.warning("subscription.taken_over", reason=str(conflict))
             except _PASSING as error:
-                if once:
+                if once or isinstance(error, ViewStale):
                     raise
                 self._log.error("subscription.store_failed", error=type(error).__name__, reason=str(error))
             stop.wait(_PAUSE_S)

@@ -111,14 +111,13 @@ def _payment(view: PaymentView) -> tuple[Cell, ...]:
     def money(minor: int | None) -> str | None:
         return None if minor is None else f"{major_text(minor, view.currency)} {view.currency}"
 
-    left = None if view.captured_minor is None else max(view.captured_minor - view.reserved_minor, 0)
     return (
         cell(view.payment_id),
         cell(view.gateway),
         cell(money(view.captured_minor)),
         cell(money(view.reserved_minor), ATTENTION_STYLE if view.over_refunded else ""),
         cell(money(view.refunded_minor)),
-        cell(money(left)),
+        cell(money(view.left_minor)),
         cell(view.refunds),
     )
 

@@ -58,7 +58,10 @@ class PaymentConflict(Refused):
     """The payment is registered with another captured amount or currency."""
 
     def __init__(self, payment_id: str, stored: str, given: str) -> None:
-        super().__init__(f"payment {shown(payment_id)} is registered as {stored}, given {given}")
+        super().__init__(
+            f"payment {shown(payment_id)} is registered as {stored}, given {given}; that stays:"
+            " another payment needs another id"
+        )
         self.payment_id = payment_id
 
 

@@ -114,7 +114,7 @@ class Subscription(Protocol):
 
         Raises:
             CorruptLog: the log cannot be followed any more.
-            StoreError: with `once`, the store failed; without, one that waiting does not cure.
+            StoreError: with `once`, the store failed; without, one that waiting does not cure, such as `ViewStale`.
         """
         ...
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ..errors import PaymentNotFound
-from .views import ATTENTION, INBOX, PAYMENTS, REFUNDS, payment_view_of_row, refund_view_of_row
+from .views import ATTENTION, INBOX, PAYMENTS, REFUNDS, payment_views_of_rows, refund_view_of_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,7 +51,7 @@ def needing_attention(store: EventStore) -> Iterator[RefundView]:
 def payment(store: EventStore, gateway: str, payment_id: str) -> PaymentView:
     """Return a payment with what its refunds take, in the currency it was registered in. Raises `PaymentNotFound`."""
     where = {"gateway": gateway, "payment_id": payment_id}
-    found = list(map(payment_view_of_row, store.rows(PAYMENTS, where=where)))
+    found = payment_views_of_rows(list(store.rows(PAYMENTS, where=where)))
     if not found:
         raise PaymentNotFound(gateway, payment_id)
     return next((view for view in found if view.captured_minor is not None), found[0])
@@ -57,8 +59,10 @@ def payment(store: EventStore, gateway: str, payment_id: str) -> PaymentView:
 
 def payments(store: EventStore, *, over_refunded: bool) -> Iterator[PaymentView]:
     """Yield payments; with `over_refunded` only those whose refunds add up to more than was captured."""
-    views = map(payment_view_of_row, store.rows(PAYMENTS))
-    return (view for view in views if view.over_refunded or not over_refunded)
+    for _, rows in groupby(store.rows(PAYMENTS), key=itemgetter("gateway", "payment_id")):
+        for view in payment_views_of_rows(list(rows)):
+            if view.over_refunded or not over_refunded:
+                yield view
 
 
 def inbox(store: EventStore) -> Iterator[Row]:

@@ -14,6 +14,7 @@ from .folds import load_refund
 from .journal import encoded, load_payment, payment_stream
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from ..domain.payment import Payment
@@ -31,10 +32,11 @@ def guarded_reservation(
         InvalidAmount: the payment is in another currency.
     """
     payment = load_payment(store, refund.gateway, refund.payment_id or "")
-    taken = _taken(store, payment)
-    if taken and not capabilities.several:
+    holding = _holding(store, payment)
+    if holding and not capabilities.several:
         reason = f"{refund.gateway} takes one refund a payment, and this one has it"
         raise OverRefund(refund.payment_id or "", refund.amount.minor, 0, refund.amount.currency, reason)
+    taken = _taken(payment, holding, refund) if payment is not None else 0
     return _write(payment, refund, taken, time, guard=True)
 
 
@@ -56,10 +58,25 @@ def _write(payment: Payment | None, refund: Refund, taken: int, time: datetime, 
     return Write(payment_stream(event.gateway, event.payment_id), version, encoded(decided, time))
 
 
-def _taken(store: EventStore, payment: Payment | None) -> int:
-    """Return what the payment's refunds hold, folded from their own streams."""
+def _holding(store: EventStore, payment: Payment | None) -> list[Refund]:
+    """Return the payment's refunds that hold a part of it, folded from their own streams."""
     found = (load_refund(store, refund_id) for refund_id in (payment.refunds if payment is not None else ()))
-    return sum(refund.amount.minor for refund in found if refund is not None and refund.reserved)
+    return [refund for refund in found if refund is not None and refund.reserved]
+
+
+def _taken(payment: Payment, holding: Sequence[Refund], asked: Refund) -> int:
+    """Return what refunds hold of their payment, in its minor unit.
+
+    Raises:
+        OverRefund: that of another currency cannot be told: who knows what the gateway made of it.
+    """
+    captured = payment.captured
+    for refund in holding:
+        if captured is not None and refund.amount.currency != captured.currency:
+            other = f"{refund.refund_id} of the same payment holds {refund.amount}"
+            reason = f"{other}, and what that leaves cannot be told; settle that one first"
+            raise OverRefund(payment.payment_id, asked.amount.minor, 0, captured.currency, reason)
+    return sum(refund.amount.minor for refund in holding)
 
 
 def check_reserved(store: EventStore, refund: Refund) -> None:
@@ -74,7 +91,8 @@ def check_reserved(store: EventStore, refund: Refund) -> None:
     if payment is None or payment.captured is None:
         return
     asked, captured = refund.amount, payment.captured
-    others = _taken(store, payment) - asked.minor
+    holding = [other for other in _holding(store, payment) if other.refund_id != refund.refund_id]
+    others = _taken(payment, holding, refund)
     if captured.currency != asked.currency or others + asked.minor > captured.minor:
         raise OverRefund(refund.payment_id, asked.minor, max(captured.minor - others, 0), captured.currency)
 

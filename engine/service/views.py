@@ -165,7 +165,16 @@ def refund_view_of_row(row: Row) -> RefundView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentView:
-    """What callers see of a payment, in minor units of `currency`; `captured_minor` is None until it is registered."""
+    """What callers see of a payment, in minor units of `currency`.
+
+    Attributes:
+        captured_minor: None until it is registered.
+        reserved_minor: what its refunds take that are not known to have failed or closed.
+        refunded_minor: what those have given back that succeeded.
+        left_minor: what is captured and not reserved; None where that cannot be told: it is not registered in this
+            currency, or one of its refunds is in another one.
+        refunds: how many it has in this currency.
+    """
 
     gateway: str
     payment_id: str
@@ -173,6 +182,7 @@ class PaymentView:
     captured_minor: int | None
     reserved_minor: int
     refunded_minor: int
+    left_minor: int | None
     refunds: int
 
     @property
@@ -189,18 +199,25 @@ class PaymentView:
             "captured_minor": self.captured_minor,
             "reserved_minor": self.reserved_minor,
             "refunded_minor": self.refunded_minor,
+            "left_minor": self.left_minor,
             "refunds": self.refunds,
             "attention": ["over_refunded"] if self.over_refunded else [],
         }
 
 
-def payment_view_of_row(row: Row) -> PaymentView:
-    """Return the view a row of `PAYMENTS` holds."""
-    cells: dict[str, Any] = dict(row)
-    for column in PAYMENTS.columns:
-        if column.sums and cells[column.name] is None:
-            cells[column.name] = 0
-    return PaymentView(**cells)
+def payment_views_of_rows(rows: Sequence[Row]) -> list[PaymentView]:
+    """Return the views that the rows of one payment in `PAYMENTS` hold, one a currency."""
+    views = []
+    for row in rows:
+        cells: dict[str, Any] = dict(row)
+        for column in PAYMENTS.columns:
+            if column.sums and cells[column.name] is None:
+                cells[column.name] = 0
+        captured, reserved = cells["captured_minor"], cells["reserved_minor"]
+        mixed = any(other["reserved_minor"] for other in rows if other is not row)
+        left = None if captured is None or mixed else max(captured - reserved, 0)
+        views.append(PaymentView(**cells, left_minor=left))
+    return views
 
 
 # ---- changes ----------------------------------------------------------------------------------------------------

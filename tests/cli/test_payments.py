@@ -20,6 +20,16 @@ def test_it_tells_what_is_left_of_each_payment(asked):
     assert told.out.endswith("2 payments\n")
 
 
+def test_beside_a_refund_in_another_currency_it_says_nothing_is_known_to_be_left(asked):
+    money = ("--payment", "p-3", "--gateway", "evonet", "--db", "p.db")
+    assert asked("request", "r-3", "--amount", "5.00", "--currency", "USD", *money).code == 0
+    assert asked("register", "p-3", "--captured", "100.00", "--currency", "HKD", *money[2:]).code == 0
+    told = asked("payments", "--payment", "p-3", "--db", "p.db")
+    rows = [line.split() for line in told.out.splitlines() if line.startswith("p-")]
+    assert [row[-2:] for row in rows] == [["-", "0"], ["-", "1"]]
+    assert asked("request", "r-4", "--amount", "1.00", "--currency", "HKD", *money).code == 4
+
+
 def test_as_json_it_is_what_the_engine_returns(asked):
     (payment,) = asked("payments", "--payment", "p-1", "--json", "--db", "p.db").json
     assert (payment["captured_minor"], payment["reserved_minor"], payment["attention"]) == (10_000, 6000, [])

@@ -28,6 +28,7 @@ def test_registering_a_payment_shows_what_was_captured(engine, hkd):
         "captured_minor": 10000,
         "reserved_minor": 0,
         "refunded_minor": 0,
+        "left_minor": 10000,
         "refunds": 0,
         "attention": [],
     }
@@ -146,6 +147,36 @@ def test_a_refund_in_another_currency_than_its_payment_is_refused(engine, ask, h
     engine.register_payment(gateway="evonet", payment_id="p-1", captured=hkd(10000))
     with pytest.raises(InvalidAmount, match="the payment is in HKD"):
         ask(engine, amount=Money(1, "USD"))
+
+
+def test_beside_a_refund_in_another_currency_nobody_can_tell_what_is_left(engine, ask, hkd, log):
+    """Cents of one are not cents of the other: what it holds is neither 50.00 HKD nor nothing."""
+    ask(engine, "r-1", amount=Money(5000, "USD"))
+    assert engine.register_payment(gateway="evonet", payment_id="p-1", captured=hkd(10000)).left_minor is None
+    before = log(engine)
+    with pytest.raises(
+        OverRefund, match=r"r-1 of the same payment holds 50\.00 USD.*settle that one"
+    ) as caught:
+        ask(engine, "r-2", amount=hkd(1))
+    assert (caught.value.available, caught.value.currency) == (0, "HKD")
+    assert log(engine) == before
+    engine.resolve("r-1", "closed", actor="bob", reason="never sent")
+    assert engine.payment("evonet", "p-1").left_minor == 10000
+    ask(engine, "r-2", amount=hkd(10000))
+
+
+def test_what_is_left_is_shown_as_the_guard_reckons_it(engine, ask, hkd):
+    ask(engine, "r-1")
+    assert engine.payment("evonet", "p-1").left_minor is None, "it is not registered yet"
+    engine.register_payment(gateway="evonet", payment_id="p-1", captured=hkd(10000))
+    ask(engine, "r-2", amount=Money(5000, "USD"), payment="p-2")
+    engine.register_payment(gateway="evonet", payment_id="p-3", captured=hkd(100))
+    engine.register_payment(gateway="easylink", payment_id="p-2", captured=hkd(100))
+    shown = {(view.gateway, view.payment_id): view.left_minor for view in engine.payments()}
+    expected = {("easylink", "p-2"): 100, ("evonet", "p-1"): 4000, ("evonet", "p-2"): None}
+    assert shown == expected | {("evonet", "p-3"): 100}
+    ask(engine, "r-3", amount=hkd(4000))
+    assert engine.payment("evonet", "p-1").left_minor == 0
 
 
 def test_refunds_asked_for_before_the_payment_was_registered_count(engine, ask, hkd):

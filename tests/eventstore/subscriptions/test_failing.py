@@ -13,8 +13,9 @@ from refold.engine.errors import (
     StoreBusy,
     StoreReadOnly,
     StoreUnavailable,
+    ViewStale,
 )
-from refold.engine.ports import Handled, Progress
+from refold.engine.ports import Column, Handled, Progress, Upsert, View
 
 LONG_S = 60
 """Seconds after which a test gives up waiting for what happens at once."""
@@ -141,6 +142,27 @@ def test_a_store_that_fails_the_handler_is_no_fault_of_the_event(put, subscribe,
     failures.append(error)
     with pytest.raises(type(error)):
         subscribe(attempts=1).run(handle, once=True)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("by", ["the handler", "its rows"])
+def test_a_view_that_nobody_has_made_ends_the_run(log, put, subscribe, by):
+    """No pause makes it, and a log line every half second would be all that anybody saw."""
+    put("a")
+    nowhere, stop = View("nowhere", (Column("id", str),), ("id",)), threading.Event()
+
+    def handle(_):
+        handled.append(1)
+        if len(handled) == 2:
+            stop.set()  # what should have ended has not
+        if by == "the handler":
+            log.row(nowhere, ("a",))
+        return [Upsert(nowhere, ("a",))]
+
+    handled = []
+    with pytest.raises(ViewStale, match="nowhere"):
+        subscribe().run(handle, stop=stop)
+    assert subscribe().lag == 1
 
 
 def test_an_error_of_the_store_that_waiting_does_not_cure_ends_the_run(put, subscribe):

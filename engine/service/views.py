@@ -12,6 +12,7 @@ from ..domain.wire import time_of, time_text
 from ..ports import Column, Delete, Upsert, View
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from ..domain.events import MessageQuarantined, PaymentRegistered

@@ -64,7 +64,10 @@ def open_store(
 
     if not isinstance(url, str):
         raise InvalidSetting("store URL", f"a text is needed, not {type(url).__name__}")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as a [ that opens an IPv6 address and is never closed
+        raise InvalidSetting("store URL", f"{_without_password(url)} is no URL; {_STORE_URLS}") from None
     if url == "memory:":
         store: EventStore = MemoryStore()
     elif (
@@ -92,7 +95,7 @@ def open_store(
     else:
         raise InvalidSetting(
             "store URL",
-            f"{_without_password(url)} is not understood; use memory:, sqlite:///PATH or postgresql://…",
+            f"{_without_password(url)} is not understood; {_STORE_URLS}",
         )
     return store if on_append is None else ObservedStore(store, on_append, system_stopwatch)
 
@@ -116,6 +119,7 @@ def _without_password(url: str) -> str:
     return f"{scheme[0]}****"
 
 
+_STORE_URLS: Final = "use memory:, sqlite:///PATH or postgresql://…"
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 

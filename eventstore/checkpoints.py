@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ..engine.ports import DeadLetter, Progress, StoredEvent
-from .subscribing import Subscribing
+from .subscribing import Subscribing, check_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +44,7 @@ class Checkpoints(Subscribing, Generic[Connection]):
         stop: Event | None = None,
     ) -> bool:
         """Wait until the head, or the checkpoint of a subscription, is at or above `position`."""
+        check_wait(position, timeout_s)
 
         def reached() -> bool:
             there = self.head() if subscription is None else self.checkpoint_of(subscription)

@@ -14,9 +14,10 @@ from ..engine.errors import InvalidInput, MessageNotFound, StoreClosed
 from ..engine.ports import Appended, Lease, Progress, StoredEvent
 from ..engine.ports.process import Process
 from .codec import checked, original, stored_events
+from .declared import check_views
 from .memory_views import changed, differences, rows, store
 from .request import checked_changes, requested
-from .subscribing import Subscribing, check_move, in_order, nothing_ahead, settled, taken_over
+from .subscribing import Subscribing, check_move, check_wait, in_order, nothing_ahead, settled, taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -228,7 +229,8 @@ class MemoryStore(Subscribing):
         return iter(found[:limit])
 
     def create_views(self, views: Sequence[View]) -> None:
-        """Do nothing: a view is there as soon as it has a row."""
+        """Do nothing but check them: a view is there as soon as it has a row."""
+        check_views(views)
 
     def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:
         """Yield rows: all are of one version."""
@@ -236,6 +238,7 @@ class MemoryStore(Subscribing):
 
     def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
         """Fill new tables, compare them with the live ones, swap, and return every difference."""
+        check_views(projection.views)
         new: dict[str, Table] = {view.name: {} for view in projection.views}
         upto = self.head()
         for change in checked_changes(projection.whole(upto, {})):
@@ -285,6 +288,7 @@ class MemoryStore(Subscribing):
         stop: threading.Event | None = None,
     ) -> bool:
         """Wait until the head, or the checkpoint of a subscription, is at or above `position`."""
+        check_wait(position, timeout_s)
         until = time.monotonic() + (inf if timeout_s is None else timeout_s)
         with self._changed:
             while True:

@@ -82,6 +82,17 @@ def _seconds(name: str, value: object, least: float) -> None:
         raise InvalidInput(f"{name} {shown(value)} is not a number of seconds from {least:g} to {_DAY_S}")
 
 
+# ---- what every store checks before it waits
+
+
+def check_wait(position: object, timeout_s: object) -> None:
+    """Raise `InvalidInput` for what would never be reached, or never be over."""
+    if type(position) is not int:
+        raise InvalidInput(f"position {shown(position)} is not a whole number")
+    if timeout_s is not None and (type(timeout_s) not in {int, float} or timeout_s != timeout_s):  # noqa: PLR0124 - NaN
+        raise InvalidInput(f"timeout_s {shown(timeout_s)} is not a number of seconds, and not None")
+
+
 # ---- what every store checks before it moves a checkpoint
 
 

@@ -80,7 +80,10 @@ def _findings(current: Session, db: str | None) -> Iterator[Finding]:
     yield Finding("python", OK, f"{platform.python_implementation()} {platform.python_version()}")
     yield Finding("libraries", OK, ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
     yield from configuration_findings(current)
-    yield _sqlite(sqlite3.sqlite_version, repaired=current.settings.store.sqlite_repaired)
+    if current.store_url(db).startswith("postgres"):
+        yield Finding("sqlite", OK, f"{sqlite3.sqlite_version}, not used by this store")
+    else:
+        yield _sqlite(sqlite3.sqlite_version, repaired=current.settings.store.sqlite_repaired)
     yield from _store(current, db)
 
 

@@ -250,6 +250,17 @@ class Waiting(_Following):
         Thread(target=wait, daemon=True).start()
         return partial(future.result, LONG_S)
 
+    def test_nobody_waits_for_what_is_no_position_or_no_time(self) -> None:
+        """It would never be reached, or never be over."""
+        self.appended("refund-a")
+        wait_for: Callable[..., bool] = self.store.wait_for
+        for position in ("1", None, 1.0, True):
+            raised(InvalidInput, wait_for, position, timeout_s=0)
+        for timeout_s in (float("nan"), "1", True):
+            raised(InvalidInput, wait_for, 1, timeout_s=timeout_s)
+        assert self.waiting(1, timeout_s=float("inf"))()
+        assert not self.waiting(2, timeout_s=-1)()
+
     def test_waiting_tells_at_once_what_is_there(self) -> None:
         """Of the log, and of a subscription, which is nowhere before it is made."""
         self.appended("refund-a", "refund-b")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, InvalidSetting
 from ..ports import Column, Delete, Given, Upsert, View, Write
 from .store_scenery import (
     PAIRS,
@@ -41,6 +41,30 @@ class Views(StoreScenery):
         assert self.rows() == [{"id": "a", "kind": None, "total": 10, "rank": None}]
         self.store.create_views([NOTES])
         assert self.store.row(NOTES, (1,)) == {"number": 1, "note": "new"}
+
+    def test_a_view_that_cannot_be_a_table_is_refused(self) -> None:
+        """In every store for the same reasons, before anything is made of it."""
+        number, text = Column("number", int), Column("note", str)
+        wrong = [
+            View("notes", (number, text), ()),
+            View("notes", (number, text), ("",)),
+            View("notes", (number, text), ("id",)),
+            View("notes", (number, text), ("number", "number")),
+            View("notes", (number, text), ("number",), (("id",),)),
+            View("notes", (number, text), ("number",), ((),)),
+            View("notes", (number, number), ("number",)),
+            View("notes", (number, Column("note", float)), ("number",)),  # type: ignore[arg-type] # that is it
+            View("notes", (number, Column("note", str, sums=True)), ("number",)),
+            View("notes", (Column("number", int, sums=True), text), ("number",)),
+            View("Notes", (number, text), ("number",)),
+            View("notes", (number, Column('a"b', str)), ("number",)),
+            View("n" * 41, (number, text), ("number",)),
+        ]
+        for view in wrong:
+            raised(InvalidSetting, self.store.create_views, [view])
+            raised(InvalidSetting, self.store.rebuild, Given([view], []))
+        raised(InvalidSetting, self.store.create_views, [NOTES, NOTES])
+        self.store.create_views([View("notes", (number, text), ("number", "note"), (("note", "number"),))])
 
     def test_an_upsert_inserts_a_row_and_then_changes_it(self) -> None:
         """Sums add what it brings, other columns take the new value."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ...engine.errors import InvalidSetting
+from ..declared import check_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ...engine.ports import View
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
-_LONGEST: Final = 40
-"""PostgreSQL cuts names off after 63 bytes, those of functions and indexes included."""
 _TAKEN: Final = frozenset(
     {"bodies", "dead_letters", "events", "head", "keys", "leases", "migrations", "subscriptions", "views"}
 )
@@ -24,12 +20,7 @@ _TAKEN: Final = frozenset(
 
 def check(declared: Iterable[View]) -> None:
     """Raise `InvalidSetting` for a view that cannot be a table beside the log."""
-    for view in declared:
-        for name in (view.name, *view.names()):
-            if not _NAME.fullmatch(name) or len(name) > _LONGEST or view.name in _TAKEN:
-                raise InvalidSetting(
-                    "view", f"{view.name}.{name} cannot be used; use other and short lower-case words"
-                )
+    check_views(declared, _TAKEN)
 
 
 class FunctionNames(NamedTuple):

@@ -36,9 +36,10 @@ class FileLock:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except FileNotFoundError as error:
-            raise StoreUnavailable(
-                f"there is no folder {path.parent}; make it, or name a file in another one"
-            ) from error
+            lacking = f"no file can be made in {path.parent}; name one in another folder"
+            if not path.parent.is_dir():
+                lacking = f"there is no folder {path.parent}; make it, or name a file in another one"
+            raise StoreUnavailable(lacking) from error
         except OSError as error:
             raise StoreReadOnly(str(path)) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
 from typing import Final
 
 from ...engine.errors import CorruptLog, StoreUnavailable
@@ -40,6 +40,8 @@ def holds_a_file(path: Path) -> bool:
         raise _unopenable(path, error) from error
     if S_ISDIR(found.st_mode):
         raise StoreUnavailable(f"{path} is a folder; name a file")
+    if not S_ISREG(found.st_mode):
+        raise StoreUnavailable(f"{path} is no file that keeps what is written to it; name another one")
     # SQLite would take a very short file for an empty database, and overwrite it.
     if 0 < found.st_size < _HEADER_BYTES:
         raise CorruptLog(f"{path}: the file is no SQLite database")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from contextlib import contextmanager
 from functools import cache
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlite_utils.db import Database
 
-from ...engine.errors import InvalidInput, InvalidSetting, StoreUnavailable, ViewStale
+from ...engine.errors import InvalidInput, StoreUnavailable, ViewStale
 from ...engine.ports import Delete, Difference
+from ..declared import check_views
 from ..rows import live_rows, whole_rows
 from .connection import rows_as_kept
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from ...engine.ports import Change, Column, Upsert, Value, View
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _TAKEN: Final = frozenset({"bodies", "dead_letters", "events", "keys", "leases", "subscriptions", "views"})
 _KEPT: Final = "SELECT name, definition FROM views"
 _COLUMNS: Final = "SELECT name FROM pragma_table_info(?)"
@@ -153,10 +152,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def check(declared: Iterable[View]) -> None:
     """Raise `InvalidSetting` for a view that cannot be a table beside the log."""
-    for view in declared:
-        for name in (view.name, *view.names()):
-            if not _NAME.fullmatch(name) or view.name in _TAKEN:
-                raise InvalidSetting("view", f"{view.name}.{name} cannot be used; use other lower-case words")
+    check_views(declared, _TAKEN)
 
 
 def stale(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View]:

@@ -142,6 +142,15 @@ def test_who_knows_that_the_repair_is_in_it_can_say_so(run, store, monkeypatch):
     )
 
 
+def test_of_an_sqlite_that_the_store_does_not_use_nobody_is_warned(run, postgres_url, monkeypatch):
+    monkeypatch.setattr(doctor.sqlite3, "sqlite_version", "3.40.1")
+    money = ("--payment", "p-1", "--amount", "1", "--currency", "HKD", "--gateway", "evonet")
+    assert run("request", "r-1", *money, "--db", postgres_url).code == 0
+    told = run("doctor", "--json", "--db", postgres_url)
+    assert told.code == 0
+    assert findings(told)["sqlite"] == ("ok", "3.40.1, not used by this store")
+
+
 def test_a_missing_store_ends_with_3_and_is_not_made(run, good_sqlite, tmp_path):
     told = run("doctor")
     assert told.code == 3

@@ -3,9 +3,12 @@
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
+from waiting import DEADLINE_S
 
 from refold.engine import RefundEngine
 from refold.engine.cli.app import EXIT_CODES, exit_code
@@ -179,6 +182,22 @@ def test_a_folder_that_is_missing_is_said(run, tmp_path):
     assert (told.code, told.out) == (3, "")
     assert f"there is no folder {tmp_path / 'nowhere'}" in told.err
     assert "read-only" not in told.err
+
+
+def test_a_server_that_is_down_is_said_once(run, tmp_path):
+    """The driver's pool tells of every try, to whoever has given it no other place than the terminal."""
+    command = [
+        sys.executable,
+        "-m",
+        "refold.engine.cli",
+        "list",
+        "--db",
+        f"postgresql://me@/x?host={tmp_path}",
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert (told.returncode, told.stdout) == (3, "")
+    (line,) = told.stderr.splitlines()
+    assert line.startswith("error: store unavailable: ")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,15 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["postgresql://me:hunter2@[x/db", "sqlite://[", "[", "http://me:hunter2@[x"])
+def test_what_is_no_url_at_all_is_told_in_one_sentence(url):
+    with pytest.raises(
+        InvalidSetting, match=r"^store URL: .*; use memory:, sqlite:///PATH or postg"
+    ) as caught:
+        RefundEngine.open(url)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_psycopg_is_loaded_only_where_a_postgresql_store_is_opened():
     program = (
         "import sys; from refold.engine import RefundEngine; RefundEngine.open('memory:').close();"

@@ -71,16 +71,26 @@ def test_a_place_where_no_file_can_be_is_unavailable(tmp_path, open_store, where
         ("file/log.db", "'{folder}/file/log.db' cannot be opened: Not a directory"),
         ("nul\0.db", "'{folder}/nul\\x00.db' cannot be opened: "),
         ("round", "'{folder}/round' cannot be opened: "),
+        ("pipe", "{folder}/pipe is no file that keeps what is written to it; name another one"),
     ],
 )
 @pytest.mark.parametrize("options", [{}, {"read_only": True}])
 def test_why_no_file_can_be_there_is_told_in_one_sentence(tmp_path, open_store, where, says, options):
     (tmp_path / "file").touch()
     (tmp_path / "round").symlink_to("round")
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StoreUnavailable) as caught:
         open_store(tmp_path / where, **options)
     assert caught.value.reason.startswith(says.format(folder=tmp_path))
     assert "Errno" not in str(caught.value)
+
+
+def test_a_folder_in_which_no_file_can_be_made_is_not_said_to_be_missing(tmp_path, open_store):
+    """As on Linux in /proc."""
+    (tmp_path / "log.db-lock").symlink_to(tmp_path / "nowhere" / "lock")
+    with pytest.raises(StoreUnavailable) as caught:
+        open_store(tmp_path / "log.db")
+    assert caught.value.reason == f"no file can be made in {tmp_path}; name one in another folder"
 
 
 @pytest.mark.parametrize("replaced", [False, True])

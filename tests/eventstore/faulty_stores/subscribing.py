@@ -2,6 +2,7 @@
 
 import threading
 import unicodedata
+from contextlib import suppress
 
 from refold.engine.errors import InvalidInput
 from refold.eventstore import MemoryStore
@@ -139,6 +140,12 @@ class FindsEverythingThere(MemoryStore):
         return True
 
 
+class WaitsForWhateverIsAskedFor(MemoryStore):
+    def wait_for(self, position, *, timeout_s=None, **options):
+        with suppress(InvalidInput):
+            return super().wait_for(position, timeout_s=timeout_s, **options)
+
+
 class TakesTheHeadForEveryCheckpoint(MemoryStore):
     def wait_for(self, position, *, subscription=None, **options):
         return super().wait_for(position, **options)
@@ -188,6 +195,7 @@ CAUGHT = [
     ),
     (LetsEverythingWait, "an_event_waits_only_behind_an_earlier_one_of_its_stream"),
     (LetsWaitBehindWhatComesLater, "an_event_waits_only_behind_an_earlier_one_of_its_stream"),
+    (WaitsForWhateverIsAskedFor, "nobody_waits_for_what_is_no_position_or_no_time"),
     (FindsEverythingThere, "waiting_tells_at_once_what_is_there"),
     (TakesTheHeadForEveryCheckpoint, "waiting_tells_at_once_what_is_there"),
     (WaitsInTheMainThreadOnly, "waiting_ends_with_what_another_thread_does"),

@@ -1,6 +1,8 @@
 """Faults in the rows of views, and in rebuilding them."""
 
-from refold.engine.errors import InvalidInput
+from contextlib import suppress
+
+from refold.engine.errors import InvalidInput, InvalidSetting
 from refold.engine.ports import Delete, Difference, Upsert
 from refold.eventstore import MemoryStore
 
@@ -69,6 +71,17 @@ class DropsChangesThatDoNotFit(MemoryStore):
             return super().append(*writes, **options)
         except InvalidInput:
             return super().append(*writes)
+
+
+class MakesWhateverViewIsAskedFor(MemoryStore):
+    def create_views(self, views):
+        pass
+
+
+class RebuildsWhateverViewIsAskedFor(MemoryStore):
+    def rebuild(self, projection, *, compare=True):
+        with suppress(InvalidSetting):
+            return super().rebuild(projection, compare=compare)
 
 
 class FindsRowsByTheFirstColumn(MemoryStore):
@@ -264,6 +277,8 @@ CAUGHT = [
     ),
     (DropsChangesThatDoNotFit, "a_value_its_column_cannot_hold_is_refused"),
     (DropsChangesThatDoNotFit, "a_sum_beyond_64_bits_is_refused"),
+    (MakesWhateverViewIsAskedFor, "a_view_that_cannot_be_a_table_is_refused"),
+    (RebuildsWhateverViewIsAskedFor, "a_view_that_cannot_be_a_table_is_refused"),
     (FindsRowsByTheFirstColumn, "a_row_is_found_by_its_key"),
     (DeletesByTheFirstColumn, "a_deleted_row_is_gone_and_others_stay"),
     (SortsWithoutCase, "text_in_views_comes_back_exactly"),

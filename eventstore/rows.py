@@ -59,6 +59,24 @@ def whole_rows(view: View, names: Sequence[str], found: Iterable[tuple[Any, ...]
     return rows
 
 
+def tellable(row: Row) -> Row:
+    """Return a row as a report can show it: what no cell can hold as the text of it."""
+    return {name: as_value(cell) for name, cell in row.items()}
+
+
+def as_value(cell: object) -> Value:
+    """Return a cell; bytes, fractions and what is no text as they would stand in a program."""
+    if cell is None or type(cell) is int:
+        return cell
+    if not isinstance(cell, str):
+        return ascii(cell)
+    try:
+        storable("cell", cell)
+    except InvalidText:
+        return ascii(cell)
+    return cell
+
+
 def _value(kind: type, cell: object) -> Value:
     if isinstance(cell, str) and kind is str:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..domain.refund import fold
-from ..errors import CorruptLog, EventMissing
+from ..errors import CorruptLog, EventMissing, RowCorrupt
 from ..service.journal import decoded
 from ..service.views import REFUNDS, refund_view, refund_view_of_row
 
@@ -37,5 +37,8 @@ def disagreements(store: EventStore) -> Iterator[tuple[str, CorruptLog | None]]:
 
 def _agrees(store: EventStore, stream: str) -> bool:
     refund = fold(decoded(store.read_stream(stream)))
-    row = store.row(REFUNDS, (stream.removeprefix("refund-"),))
-    return refund is not None and row is not None and refund_view_of_row(row) == refund_view(refund)
+    try:
+        row = store.row(REFUNDS, (stream.removeprefix("refund-"),))
+        return refund is not None and row is not None and refund_view_of_row(row) == refund_view(refund)
+    except RowCorrupt:
+        return False

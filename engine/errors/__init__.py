@@ -41,6 +41,7 @@ RefoldError
 └── CorruptLog                   the log is damaged or not understood: stop moving money on it
     ├── EventCorrupt             stored bytes do not match their digest
     ├── EventMissing             a position or version is not there
+    ├── RowCorrupt               a row of a table computed from the log is damaged: replay makes it again
     ├── EventUnreadable          no model reads this event type and version
     └── IllegalMove              the log asks for a move the lifecycle does not have
 """
@@ -48,7 +49,7 @@ RefoldError
 from __future__ import annotations
 
 from .base import RefoldError
-from .corruption import CorruptLog, EventCorrupt, EventMissing, EventUnreadable, IllegalMove
+from .corruption import CorruptLog, EventCorrupt, EventMissing, EventUnreadable, IllegalMove, RowCorrupt
 from .inputs import (
     InvalidAmount,
     InvalidIdentifier,
@@ -119,6 +120,7 @@ __all__ = [
     "RefundNotFound",
     "Refused",
     "ResendRefused",
+    "RowCorrupt",
     "SchemaTooNew",
     "SelfApproval",
     "StaleMessage",

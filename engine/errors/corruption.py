@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..domain.masking import shown
 from .base import RefoldError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class CorruptLog(RefoldError):
@@ -36,6 +41,18 @@ class EventUnreadable(CorruptLog):
     def __init__(self, event_type: str, reason: str) -> None:
         super().__init__(f"event type {shown(event_type)} cannot be read: {reason}")
         self.event_type = event_type
+
+
+class RowCorrupt(CorruptLog):
+    """A row of `view`, a table computed from the log, is damaged; what the log says is another matter."""
+
+    def __init__(self, view: str, key: Sequence[object] = ()) -> None:
+        which = f"the row {shown(' '.join(map(str, key)))}" if key else "a row"
+        super().__init__(
+            f"{which} of the table {view} is damaged; `refold replay` makes it again from the log, as far as that"
+            " can be read"
+        )
+        self.view, self.key = view, tuple(key)
 
 
 class IllegalMove(CorruptLog):

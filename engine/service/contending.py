@@ -30,14 +30,14 @@ def retried(attempt: Callable[[], Result]) -> Result:
     Raises:
         VersionConflict: they were a hundred times in a row.
     """
-    pause, pause_s = threading.Event(), _PAUSE_S
+    pause_s = _PAUSE_S
     for tried in range(1, _TRIES):
         try:
             return attempt()
         except VersionConflict:
             if tried < _AT_ONCE:
                 continue
-        pause.wait(pause_s)
+        threading.Event().wait(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_S)
     return attempt()
 

@@ -12,19 +12,19 @@ from ..domain.attention import Attention
 from ..domain.message import Channel
 from ..domain.refund import decide_overdue, decide_resolution
 from ..domain.signals import State
-from ..errors import CorruptLog, RefundNotFound
+from ..errors import CorruptLog, RefundNotFound, RowCorrupt
 from .contending import retried
 from .folds import load_refund
 from .journal import advanced, refund_write
 from .views import REFUNDS, refund_changes, refund_view_of_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from ..domain.events import Event
     from ..domain.refund import Refund
-    from ..ports import Clock, EventStore, Gateway
+    from ..ports import Clock, EventStore, Gateway, Row
     from .keeping import Keeper
     from .recording import Recorder
     from .views import RefundView
@@ -84,10 +84,17 @@ class Decider:
         while True:
             where = {"state": str(state)}
             page = list(self._store.rows(REFUNDS, where=where, order="sort_key", after=after, limit=_PAGE))
-            yield from map(refund_view_of_row, page)
+            yield from self._readable(page)
             if len(page) < _PAGE:
                 return
             after = str(page[-1]["sort_key"])
+
+    def _readable(self, rows: Iterable[Row]) -> Iterator[RefundView]:
+        for row in rows:
+            try:
+                yield refund_view_of_row(row)
+            except RowCorrupt as error:
+                self._log.error("refund.unreadable", refund_id=row["refund_id"], error=type(error).__name__)
 
     def _decide(self, refund_id: str, decide: Callable[[Refund], list[Event]]) -> bool:
         now: datetime = self._clock()

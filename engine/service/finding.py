@@ -2,50 +2,64 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import PaymentNotFound
+from ..errors import PaymentNotFound, RowCorrupt
 from .views import ATTENTION, INBOX, PAYMENTS, REFUNDS, payment_views_of_rows, refund_view_of_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..domain.attention import Attention
     from ..ports import EventStore, Row
     from .views import PaymentView, RefundView
 
+_Found = TypeVar("_Found")
+_Read = TypeVar("_Read")
+
 
 def find(store: EventStore, where: Mapping[str, str], limit: int | None) -> Iterator[RefundView]:
     """Yield the refunds of which the named columns have these values, in the order in which they were asked for."""
-    return map(refund_view_of_row, store.rows(REFUNDS, where=where, order="sort_key", limit=limit))
+    return _readable(refund_view_of_row, store.rows(REFUNDS, where=where, order="sort_key", limit=limit))
 
 
 def find_in_attention(
     store: EventStore, kind: Attention, where: Mapping[str, str], limit: int | None
 ) -> Iterator[RefundView]:
     """Yield them, as far as a person should look at them for that reason."""
-    found = 0
-    for entry in store.rows(ATTENTION, where={"kind": str(kind)}, order="sort_key"):
-        row = store.row(REFUNDS, (entry["refund_id"],))
-        if row is not None and all(row[name] == value for name, value in where.items()):
-            yield refund_view_of_row(row)
-            found += 1
-            if found == limit:
-                return
+    entries = store.rows(ATTENTION, where={"kind": str(kind)}, order="sort_key")
+    rows = (store.row(REFUNDS, (entry["refund_id"],)) for entry in entries)
+    wanted = (row for row in rows if row is not None and all(row[name] == where[name] for name in where))
+    return _readable(refund_view_of_row, islice(wanted, limit))
 
 
 def needing_attention(store: EventStore) -> Iterator[RefundView]:
     """Yield every refund a person should look at, once each, in the order of the refund ids."""
-    seen: str | None = None
-    for entry in store.rows(ATTENTION, order="refund_id"):
-        if entry["refund_id"] == seen:
+    entries = store.rows(ATTENTION, order="refund_id")
+    rows = (
+        store.row(REFUNDS, (refund_id,)) for refund_id, _ in groupby(entries, key=itemgetter("refund_id"))
+    )
+    return _readable(refund_view_of_row, (row for row in rows if row is not None))
+
+
+def _readable(read: Callable[[_Found], _Read], found: Iterable[_Found]) -> Iterator[_Read]:
+    """Yield what is read of each row.
+
+    Raises:
+        RowCorrupt: at the end, the first that cannot be: one damaged row hides no other, and does not go unsaid.
+    """
+    damaged: RowCorrupt | None = None
+    for row in found:
+        try:
+            read_row = read(row)
+        except RowCorrupt as error:
+            damaged = damaged or error
             continue
-        seen = str(entry["refund_id"])
-        row = store.row(REFUNDS, (seen,))
-        if row is not None:
-            yield refund_view_of_row(row)
+        yield read_row
+    if damaged is not None:
+        raise damaged
 
 
 def payment(store: EventStore, gateway: str, payment_id: str) -> PaymentView:
@@ -59,10 +73,9 @@ def payment(store: EventStore, gateway: str, payment_id: str) -> PaymentView:
 
 def payments(store: EventStore, *, over_refunded: bool) -> Iterator[PaymentView]:
     """Yield payments; with `over_refunded` only those whose refunds add up to more than was captured."""
-    for _, rows in groupby(store.rows(PAYMENTS), key=itemgetter("gateway", "payment_id")):
-        for view in payment_views_of_rows(list(rows)):
-            if view.over_refunded or not over_refunded:
-                yield view
+    each = groupby(store.rows(PAYMENTS), key=itemgetter("gateway", "payment_id"))
+    found = chain.from_iterable(_readable(payment_views_of_rows, (list(rows) for _, rows in each)))
+    return (view for view in found if view.over_refunded or not over_refunded)
 
 
 def inbox(store: EventStore) -> Iterator[Row]:

@@ -9,10 +9,11 @@ from ..domain.events import MessageOrphaned
 from ..domain.money import Money
 from ..domain.signals import State
 from ..domain.wire import time_of, time_text
+from ..errors import RefoldError, RowCorrupt
 from ..ports import Column, Delete, Upsert, View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from ..domain.events import MessageQuarantined, PaymentRegistered
@@ -148,20 +149,39 @@ def refund_view(refund: Refund) -> RefundView:
 
 
 def refund_view_of_row(row: Row) -> RefundView:
-    """Return the view a row of `REFUNDS` holds."""
+    """Return the view a row of `REFUNDS` holds.
+
+    Raises:
+        RowCorrupt: it holds what no refund has; it would be shown wrong.
+    """
     cells: dict[str, Any] = dict(row)
-    return RefundView(
-        refund_id=cells["refund_id"],
-        gateway=cells["gateway"],
-        payment_id=cells["payment_id"],
-        amount=Money(cells["amount_minor"], cells["currency"]),
-        state=State(cells["state"]),
-        attention=tuple(cells["attention"].split()),
-        gateway_refund_id=cells["gateway_refund_id"],
-        events=cells["events"],
-        requested_at=time_of(cells["requested_at"]),
-        updated_at=time_of(cells["updated_at"]),
-    )
+    try:
+        _check_kinds(REFUNDS, cells, _OPTIONAL)
+        return RefundView(
+            refund_id=cells["refund_id"],
+            gateway=cells["gateway"],
+            payment_id=cells["payment_id"],
+            amount=Money(cells["amount_minor"], cells["currency"]),
+            state=State(cells["state"]),
+            attention=tuple(cells["attention"].split()),
+            gateway_refund_id=cells["gateway_refund_id"],
+            events=cells["events"],
+            requested_at=time_of(cells["requested_at"]),
+            updated_at=time_of(cells["updated_at"]),
+        )
+    except (ValueError, RefoldError) as error:
+        raise RowCorrupt(REFUNDS.name, (cells["refund_id"],)) from error
+
+
+def _check_kinds(view: View, cells: Mapping[str, Any], optional: Collection[str]) -> None:
+    """Raise `ValueError` for a cell of another kind than its column's."""
+    for name, kind, _ in view.columns:
+        if type(cells[name]) is not kind and (cells[name] is not None or name not in optional):
+            raise ValueError(name)
+
+
+_OPTIONAL: Final = frozenset({"payment_id", "gateway_refund_id", "captured_minor"})
+"""Columns of refunds and payments that may be empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,13 +227,21 @@ class PaymentView:
 
 
 def payment_views_of_rows(rows: Sequence[Row]) -> list[PaymentView]:
-    """Return the views that the rows of one payment in `PAYMENTS` hold, one a currency."""
+    """Return the views that the rows of one payment in `PAYMENTS` hold, one a currency.
+
+    Raises:
+        RowCorrupt: one holds what no payment has.
+    """
     views = []
     for row in rows:
         cells: dict[str, Any] = dict(row)
         for column in PAYMENTS.columns:
             if column.sums and cells[column.name] is None:
                 cells[column.name] = 0
+        try:
+            _check_kinds(PAYMENTS, cells, _OPTIONAL)
+        except ValueError as error:
+            raise RowCorrupt(PAYMENTS.name, [cells[name] for name in PAYMENTS.key]) from error
         captured, reserved = cells["captured_minor"], cells["reserved_minor"]
         mixed = any(other["reserved_minor"] for other in rows if other is not row)
         left = None if captured is None or mixed else max(captured - reserved, 0)

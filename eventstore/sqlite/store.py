@@ -224,13 +224,14 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
                 found = own.execute(sql, arguments).fetchall()
             yield from live_rows(view, found)
             return
-        with self._readers.one() as connection:
-            with tables.of_this_version(view):
-                reading = connection.execute(sql, arguments)
-            with closing(reading) as cursor:
-                for row in live_rows(view, cursor):
-                    yield row
-                    self._readers.check_here()
+        with (
+            self._readers.one() as connection,
+            tables.of_this_version(view),
+            closing(connection.execute(sql, arguments)) as cursor,
+        ):
+            for row in live_rows(view, cursor):
+                yield row
+                self._readers.check_here()
 
     def rows_of_any_version(self, view: View, *, where: Mapping[str, Value]) -> Iterator[Row]:
         """Yield rows of a view's table whichever version has made it: columns it does not have are None."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlite_utils.db import Database
 
-from ...engine.errors import InvalidInput, StoreUnavailable, ViewStale
+from ...engine.errors import InvalidInput, RowCorrupt, StoreUnavailable, ViewStale
 from ...engine.ports import Delete, Difference
 from ..declared import check_views
-from ..rows import live_rows, whole_rows
-from .connection import rows_as_kept
+from ..rows import as_value, live_rows, tellable, whole_rows
+from .connection import not_text, rows_as_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -217,12 +217,14 @@ _DIFFERS: Final = ("no such column", "no such table")
 
 @contextmanager
 def of_this_version(view: View) -> Iterator[None]:
-    """Turn the error for a table of another version, or for none, into ours."""
+    """Turn the errors for a table of another version, for none, and for text that is none, into ours."""
     try:
         yield
     except sqlite3.OperationalError as error:
         if str(error).startswith(_DIFFERS):
             raise ViewStale(view.name) from error
+        if not_text(error):
+            raise RowCorrupt(view.name) from error
         raise
 
 
@@ -304,12 +306,12 @@ def differences(connection: sqlite3.Connection, view: View, suffix: str) -> Iter
         return
     for mine, other in ((live, new), (new, live)):
         only_mine = f'SELECT {listed} FROM "{mine}" EXCEPT SELECT {listed} FROM "{other}"'  # noqa: S608 - names come from code
-        for values in connection.execute(only_mine):
+        for values in rows_as_kept(connection, only_mine, ()):
             row = dict(zip(names, values, strict=True))
             key = tuple(row[name] for name in view.key)
             twin = _row(connection, view, other, key)
             if mine == live:
-                yield Difference(view.name, key, row, twin)
+                yield Difference(view.name, tuple(map(as_value, key)), tellable(row), twin)
             elif twin is None:
                 yield Difference(view.name, key, None, row)
 
@@ -317,5 +319,8 @@ def differences(connection: sqlite3.Connection, view: View, suffix: str) -> Iter
 def _row(
     connection: sqlite3.Connection, view: View, table: str, key: Sequence[Value]
 ) -> Mapping[str, Value] | None:
-    values = connection.execute(statements(view, table).row, tuple(key)).fetchone()
-    return None if values is None else dict(zip(view.names(), values, strict=True))
+    try:
+        found = rows_as_kept(connection, statements(view, table).row, tuple(key))
+    except UnicodeEncodeError:  # no text at all, so no key of another table
+        return None
+    return dict(zip(view.names(), found[0], strict=True)) if found else None

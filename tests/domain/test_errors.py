@@ -116,6 +116,7 @@ MADE = {
     "EventCorrupt": (7, "refund-{}", "ab", "cd"),
     "EventMissing": (7, "refund-{}"),
     "EventUnreadable": ("{}", "it holds {}"),
+    "RowCorrupt": ("refunds", ("{}",)),
     "IllegalMove": ("{}", "success", "received"),
 }
 

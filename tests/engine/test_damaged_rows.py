@@ -1,0 +1,125 @@
+"""A damaged row of a table is shown to nobody as a refund or payment, hides no other, and a replay makes it again."""
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from refold.engine.audit.agreement import disagreements
+from refold.engine.errors import RowCorrupt
+
+REFUND = [
+    ("amount_minor", "'x'"),
+    ("amount_minor", "NULL"),
+    ("currency", "NULL"),
+    ("currency", "'hkd'"),
+    ("gateway", "x'ff'"),
+    ("attention", "x'ff'"),
+    ("requested_at", "'yesterday'"),
+    ("updated_at", "5"),
+    ("events", "NULL"),
+    ("payment_id", "x'00'"),
+]
+NO_TEXT = "CAST(x'ff' AS TEXT)"
+
+
+@pytest.fixture
+def three(tmp_path, open_at, ask, hkd):
+    """An engine with three refunds that nobody has sent, each of its own payment, in a file."""
+    engine = open_at(f"sqlite:///{tmp_path / 'refunds.db'}")
+    for number in (1, 2, 3):
+        engine.register_payment(gateway="evonet", payment_id=f"p-{number}", captured=hkd(10000))
+        ask(engine, f"r-{number}", payment=f"p-{number}")
+    return engine
+
+
+@pytest.fixture
+def change(three):
+    """Change one row behind the store's back."""
+
+    def changed(statement):
+        with closing(sqlite3.connect(three.store.describe()["file"], isolation_level=None)) as connection:
+            assert connection.execute(statement).rowcount == 1
+
+    return changed
+
+
+def read(found):
+    """Return what was read, and the error it ended with."""
+    views = []
+    try:
+        views.extend(found)
+    except RowCorrupt as error:
+        return views, error
+    return views, None
+
+
+@pytest.mark.parametrize(("column", "value"), REFUND)
+def test_the_others_are_found_and_the_damaged_one_is_named_at_the_end(three, change, column, value):
+    change(f"UPDATE refunds SET {column} = {value} WHERE refund_id = 'r-2'")
+    views, error = read(three.find())
+    assert [view.refund_id for view in views] == ["r-1", "r-3"]
+    assert (error.view, error.key) == ("refunds", ("r-2",))
+    assert "the row 'r-2' of the table refunds is damaged; `refold replay`" in str(error)
+    assert three.refund("r-2").amount.minor == 6000, "what the log says of it can be read"
+    assert list(disagreements(three.store)) == [("refund-r-2", None)]
+    report = three.replay()
+    assert [difference.key for difference in report.differences] == [("r-2",)]
+    json.dumps(report.to_json())
+    assert len(list(three.find())) == 3
+
+
+def test_so_it_is_among_those_that_need_attention(three, change, clock):
+    clock.now += timedelta(days=30)
+    assert len(three.mark_overdue()) == 3
+    change("UPDATE refunds SET currency = NULL WHERE refund_id = 'r-2'")
+    for found in (three.needing_attention(), three.find(attention="overdue")):
+        views, error = read(found)
+        assert [view.refund_id for view in views] == ["r-1", "r-3"]
+        assert error.key == ("r-2",)
+
+
+def test_refunds_behind_a_damaged_row_are_marked_overdue(three, change, clock, logs):
+    change("UPDATE refunds SET currency = NULL WHERE refund_id = 'r-2'")
+    clock.now += timedelta(days=30)
+    assert three.mark_overdue() == ["r-1", "r-3"]
+    assert [each["refund_id"] for each in logs if each["event"] == "refund.unreadable"] == ["r-2"]
+    three.replay()
+    assert three.mark_overdue() == ["r-2"]
+
+
+@pytest.mark.parametrize("column", ["captured_minor", "reserved_minor", "refunded_minor", "refunds"])
+def test_a_damaged_payment_hides_no_other(three, change, column):
+    change(f"UPDATE payments SET {column} = 'x' WHERE payment_id = 'p-2'")
+    views, error = read(three.payments())
+    assert [view.payment_id for view in views] == ["p-1", "p-3"]
+    assert (error.view, error.key) == ("payments", ("evonet", "p-2", "HKD"))
+    with pytest.raises(RowCorrupt):
+        three.payment("evonet", "p-2")
+    assert len(three.replay().differences) == 1
+    assert three.payment("evonet", "p-2").left_minor == 4000
+
+
+@pytest.mark.parametrize("column", ["updated_at", "refund_id", "payment_id"])
+def test_what_is_no_text_is_told_and_a_replay_makes_it_again(three, change, column):
+    """Not even a row of that key can be asked for."""
+    change(f"UPDATE refunds SET {column} = {NO_TEXT} WHERE refund_id = 'r-2'")
+    with pytest.raises(RowCorrupt, match="table refunds is damaged"):
+        list(three.find())
+    with three.store.batch(), pytest.raises(RowCorrupt):
+        list(three.find())
+    report = three.replay()
+    assert len(report.differences) == (2 if column == "refund_id" else 1)
+    assert "udcff" in json.dumps(report.to_json())
+    assert three.replay().agrees
+    assert len(list(three.find())) == 3
+
+
+def test_the_live_row_of_a_row_that_was_lost_may_be_no_text(three, change):
+    change("UPDATE refunds SET state = 'failed' WHERE refund_id = 'r-1'")
+    change(f"UPDATE refunds SET gateway_refund_id = {NO_TEXT} WHERE refund_id = 'r-1'")
+    (found,) = three.replay().differences
+    assert (found.live["state"], found.live["gateway_refund_id"]) == ("failed", "'\\udcff'")
+    assert (found.rebuilt["state"], found.rebuilt["gateway_refund_id"]) == ("created", None)

@@ -99,6 +99,7 @@ class VersionsOfViews(StoreScenery):
             for refused in (
                 raised(ViewStale, newer.row, NEWER, ("a",)),
                 raised(ViewStale, lambda: list(newer.rows(NEWER))),
+                raised(ViewStale, lambda: list(newer.rows(NEWER, limit=0))),
                 raised(ViewStale, newer.append, Write("refund-b", 0, [event()]), changes=[pair, change]),
             ):
                 assert refused.view == "totals"

@@ -21,6 +21,7 @@ from ...engine.errors import (
     UnsafeDurability,
     ViewStale,
 )
+from .definitions import TAKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,8 @@ _DAMAGED: Final = frozenset({"P0002", "XX001", "XX002"})
 _NOT_NULL: Final = "23502"
 _DISK_FULL: Final = "53100"
 _NO_FUNCTION: Final = "42883"
+_NO_TABLE: Final = "42P01"
+_LOST: Final = re.compile(r'relation "([a-z0-9_]+)" does not exist')
 _CHANGING: Final = re.compile(r"(?<![a-z0-9_])([a-z0-9]+(?:_[a-z0-9]+)*)__(?:un)?set_[0-9a-f]{8}\(")
 """A function that changes a view; its name holds the definition that its table has."""
 _VALUES: Final = ("21", "22", "54")
@@ -214,6 +217,9 @@ def _by_code(code: str, reason: str, address: Address, timeout_s: float) -> Refo
     if code == _NO_FUNCTION:
         view = _CHANGING.search(reason)
         return None if view is None else ViewStale(view[1])
+    if code == _NO_TABLE:
+        view = _LOST.fullmatch(reason)
+        return None if view is None or view[1] in TAKEN else ViewStale(view[1])
     return _by_class(code, reason, address)
 
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from ...engine.ports import View
 
-_TAKEN: Final = frozenset(
+TAKEN: Final = frozenset(
     {"bodies", "dead_letters", "events", "head", "keys", "leases", "migrations", "subscriptions", "views"}
 )
 
 
 def check(declared: Iterable[View]) -> None:
     """Raise `InvalidSetting` for a view that cannot be a table beside the log."""
-    check_views(declared, _TAKEN)
+    check_views(declared, TAKEN)
 
 
 class FunctionNames(NamedTuple):

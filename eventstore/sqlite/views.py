@@ -264,13 +264,19 @@ def apply(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
     """Apply changes to the live tables inside the open transaction.
 
     Raises:
-        ViewStale: a table is of another version, whose columns would not be filled.
+        ViewStale: a table is of another version, whose columns would not be filled, or is lost.
     """
     kept = dict(connection.execute(_KEPT))
     for change in changes:
         if kept.get(change.view.name) != statements(change.view, change.view.name).definition:
             raise ViewStale(change.view.name)
-    fill(connection, changes, "")
+    try:
+        fill(connection, changes, "")
+    except sqlite3.OperationalError as error:
+        for change in changes:
+            if str(error) == f"no such table: {change.view.name}":
+                raise ViewStale(change.view.name) from error
+        raise
 
 
 def fill(connection: sqlite3.Connection, changes: Iterable[Change], suffix: str) -> None:

@@ -60,6 +60,9 @@ def test_a_view_whose_table_is_lost_is_told_to_readers_and_made_again_by_writers
                 ViewStale, match=r"totals is lost.*`refold replay`, makes those of refold again"
             ):
                 read()
+    with pytest.raises(ViewStale, match="totals is lost"):
+        store.append(write("refund-a", 1), changes=[Upsert(TOTALS, ("t", 1))])
+    assert store.head() == 1
     (found,) = store.rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))]))
     assert found.live is None
     assert [row["total"] for row in store.rows(TOTALS)] == [1]

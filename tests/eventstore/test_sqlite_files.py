@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from totals import TOTALS
 
-from refold.engine.errors import RefoldError, StoreBusy, StoreReadOnly, StoreUnavailable
+from refold.engine.errors import RefoldError, StoreBusy, StoreReadOnly, StoreUnavailable, ViewStale
 from refold.engine.ports import Appended, Body, Given, Upsert
 from refold.eventstore import SqliteStore
 
@@ -264,3 +264,20 @@ def test_a_log_that_is_not_folded_back_is_never_ignored(tmp_path, open_store, ap
     frozen(folder)
     with pytest.raises(StoreUnavailable):
         open_store(folder / "log.db", read_only=True)
+
+
+# ---- tables
+
+
+def test_a_view_whose_table_is_lost_takes_no_append_with_changes_of_it(store, append, open_store, raw):
+    """Whoever reads the error can make it again, and append then."""
+    views = open_store(views=[TOTALS])
+    append(views, changes=[Upsert(TOTALS, ("t", 1))])
+    with raw() as connection:
+        connection.execute("DROP TABLE totals")
+    with pytest.raises(ViewStale, match="totals is lost"):
+        append(views, changes=[Upsert(TOTALS, ("t", 1))])
+    assert views.head() == 1
+    views.rebuild(Given([TOTALS], [Upsert(TOTALS, ("t", 1))]))
+    append(views, changes=[Upsert(TOTALS, ("t", 1))])
+    assert [row["total"] for row in views.rows(TOTALS)] == [2]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ..domain.money import MAX_MINOR
 from ..domain.signals import State
 from ..domain.strict_json import NotStrictJson, loads
 from ..errors import EventCorrupt, EventMissing, StoreError, ViewStale
@@ -174,7 +175,7 @@ def _part_of_payment(row: Row, times: int = 1) -> Iterator[Change]:
 
 def _minor(row: Row, column: str) -> int:
     value = row[column]
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and 0 <= value <= MAX_MINOR else 0  # a damaged one may be anything
 
 
 def _refund_taken_back(row: Row) -> Iterator[Change]:

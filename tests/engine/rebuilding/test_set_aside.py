@@ -276,6 +276,28 @@ def test_a_row_of_an_older_table_that_lacks_a_column_is_kept_without_it(
     assert "None" not in [row["kind"] for row in dump(engine)["attention"]]
 
 
+def test_an_amount_that_nobody_can_have_refunded_ends_no_rebuild(
+    engine, place, plain, dump, unreadable, monkeypatch
+):
+    """A damaged row of a refund that is damaged, too: the smallest number of all has no opposite."""
+    plain(engine, "a")
+    unreadable("refund-a-done")
+    place.run(f"UPDATE refunds SET reserved_minor = {-(2**63)} WHERE refund_id = 'a-done'")
+    as_live = Folding.as_live
+
+    def takes_and_changes(self, made):
+        late = dict(self._late)
+        yield from as_live(self, made)
+        self._late |= late  # so that what was taken over is taken back, and over again
+
+    monkeypatch.setattr(Folding, "as_live", takes_and_changes)
+    engine.rebuild()
+    assert [row["reserved_minor"] for row in dump(engine)["refunds"] if row["refund_id"] == "a-done"] == [
+        -(2**63)
+    ]
+    assert all(row["reserved_minor"] >= 0 for row in dump(engine)["payments"])
+
+
 def test_a_stream_that_cannot_be_read_is_taken_over_again_where_the_swap_must_wait(
     engine, wire, plain, dump, unreadable, monkeypatch
 ):

@@ -66,8 +66,13 @@ def open_store(
         raise InvalidSetting("store URL", f"a text is needed, not {type(url).__name__}")
     try:
         parts = urlsplit(url)
-    except ValueError:  # such as a [ that opens an IPv6 address and is never closed
+        path = unquote(parts.path[1:], errors="strict")
+    except ValueError:  # such as a [ that opens an IPv6 address and is never closed, or %ff, which is no text
         raise InvalidSetting("store URL", f"{_without_password(url)} is no URL; {_STORE_URLS}") from None
+    if url.strip() != url or not _ONE_LINE.fullmatch(url):  # urlsplit would leave such characters out
+        raise InvalidSetting(
+            "store URL", f"{_without_password(url)} has blanks around it, or a line's end in it"
+        )
     if url == "memory:":
         store: EventStore = MemoryStore()
     elif (
@@ -76,7 +81,7 @@ def open_store(
         and len(parts.path) > 1
     ):
         store = SqliteStore(
-            unquote(parts.path[1:]),
+            path,
             views=VIEWS,
             durability=durability,
             timeout_s=timeout_s,
@@ -85,7 +90,7 @@ def open_store(
         )
     elif parts.scheme in {"postgresql", "postgres"}:
         store = _postgres()(
-            url,
+            parts.scheme + url[len(parts.scheme) :],
             views=VIEWS,
             durability=durability,
             timeout_s=timeout_s,
@@ -120,6 +125,7 @@ def _without_password(url: str) -> str:
 
 
 _STORE_URLS: Final = "use memory:, sqlite:///PATH or postgresql://…"
+_ONE_LINE: Final = re.compile(r"[^\x00-\x1f\x7f]*")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 

@@ -15,6 +15,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..engine.errors import RebuildOvertaken, StoreError, StoreUnavailable
+from .declared import check_views
 from .request import checked_changes
 
 if TYPE_CHECKING:
@@ -39,9 +40,6 @@ _PAUSE_S: Final = 0.5
 
 class NewTables(Protocol):
     """What a store does with the tables of a rebuild, each inside of a transaction that is given."""
-
-    def check(self, declared: Iterable[View], /) -> None:
-        """Raise `InvalidSetting` for views that cannot be tables."""
 
     def stale(self, connection: Any, views: Iterable[View], /) -> list[View]:  # noqa: ANN401 - each store has its own kind
         """Return the views whose live table was made with another definition, or is lost."""
@@ -103,14 +101,14 @@ class Rebuilding(ABC):
 
     def create_views(self, views: Sequence[View]) -> None:
         """Make the tables of views that the store has never had, empty; those it has stay, of whatever version."""
-        self._new.check(views)
+        check_views(views)
         with self._writing() as connection, self._translated():
             self._new.create(connection, views)
 
     def rebuild(self, projection: Projection, *, compare: bool = True) -> list[Difference]:
         """Fill new tables, compare them with the live ones, swap, and return every difference."""
         views = projection.views
-        self._new.check(views)
+        check_views(views)
         with self._filling() as connection, self._translated():
             number = self._new.begin(connection, views)
         try:

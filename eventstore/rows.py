@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def live_rows(view: View, found: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
-    """Yield the rows that were found, each behind whether its table is as this process knows it.
+    """Yield the rows that were found, each behind whether its table is as this process knows it, and whether it is one.
 
-    Both come of one statement: another version may put its own table in the place at any time. Where there is no row,
-    one is found all the same, with that and no key.
+    All come of one statement: another version may put its own table in the place at any time. Where there is no row,
+    one is found all the same, which says that it is none. A key says nothing: damage may have emptied it.
 
     Raises:
         ViewStale: the table is of another version, or was never made.
@@ -30,9 +30,9 @@ def live_rows(view: View, found: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
     first = next(each, None)
     if first is None or not first[0]:
         raise ViewStale(view.name)
-    if first[1 + names.index(view.key[0])] is None:
+    if not first[1]:
         return
-    for _, *values in chain([first], each):
+    for _, _, *values in chain([first], each):
         yield dict(zip(names, values, strict=True))
 
 

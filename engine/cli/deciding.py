@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -11,7 +11,7 @@ from ..domain.masking import shown
 from ..domain.money import major_text
 from ..domain.signals import TERMINAL, State
 from ..domain.wire import time_of
-from ..errors import CorruptLog, InvalidInput
+from ..errors import CorruptLog, InvalidInput, RowCorrupt
 from .output import plain
 from .rendering import case, headline, moment
 from .session import AsJson, Db, RefundId, session
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ..service.facade import RefundEngine
     from ..service.views import PaymentView
     from .output import Output
+
+_T = TypeVar("_T")
+_UNKNOWN: Final = "this version has no such word; `refold replay` makes the tables again"
 
 
 def attention(
@@ -53,7 +56,16 @@ def attention(
 def show_attention(engine: RefundEngine, output: Output) -> bool:
     """Print every case that needs a person, with the reasons in words; return whether every log could be read."""
     refunds, readable = 0, True
-    for view in engine.needing_attention():
+
+    def shown_of(found: Iterator[_T]) -> Iterator[_T]:
+        nonlocal readable
+        try:
+            yield from found
+        except RowCorrupt as error:  # behind all others
+            readable = False
+            output.error(error)
+
+    for view in shown_of(engine.needing_attention()):
         refunds += 1
         entries: list[HistoryEntry] = []
         try:
@@ -65,17 +77,17 @@ def show_attention(engine: RefundEngine, output: Output) -> bool:
             output.show(line)
         output.say()
     others = 0
-    for payment in engine.payments(over_refunded=True):
+    for payment in shown_of(engine.payments(over_refunded=True)):
         others += 1
         _show_payment(payment, output)
-    for row in engine.inbox():
+    for row in shown_of(engine.inbox()):
         others += 1
         _show_message(row, output)
     if refunds:
         output.prose(
             "Decide with: refold resolve REFUND success|failed|closed --actor YOU --reason WHY", style="dim"
         )
-    elif not others:
+    elif not others and readable:
         output.say("Nothing needs a person.")
     return readable
 
@@ -85,10 +97,10 @@ def _show_payment(payment: PaymentView, output: Output) -> None:
     captured = major_text(payment.captured_minor or 0, payment.currency)
     reserved = major_text(payment.reserved_minor, payment.currency)
     output.say(f"payment {payment.payment_id}  {payment.gateway}  {Attention.OVER_REFUNDED}", ATTENTION_STYLE)
-    output.prose(
-        f"{explanation.means} Captured {captured}, refunds {reserved} {payment.currency}, {payment.refunds} of them.",
-        indent="  ",
-    )
+    told = f"Captured {captured}, refunds {reserved} {payment.currency}, {payment.refunds} of them"
+    if payment.left_minor is None:
+        told += ", and others in another currency"
+    output.prose(f"{explanation.means} {told}.", indent="  ")
     output.prose(f"> {explanation.do}", indent="    ")
     output.say()
 
@@ -98,7 +110,7 @@ def _show_message(row: Row, output: Output) -> None:
         plain(row[name]) for name in ("gateway", "refund_id", "payment_id") if row[name] is not None
     )
     output.say(f"inbox: {row['kind']}  {what}  {moment(time_of(str(row['received_at'])))}", ATTENTION_STYLE)
-    output.prose(f"{row['reason']}: {INBOX[str(row['kind'])]}.", indent="  ")
+    output.prose(f"{row['reason']}: {INBOX.get(str(row['kind']), _UNKNOWN)}.", indent="  ")
     output.say()
 
 

@@ -50,7 +50,7 @@ _STYLES: Final = {OK: "green", WARNING: "yellow", UNAVAILABLE: "bold red", CORRU
 
 
 def doctor(context: typer.Context, as_json: AsJson = False, db: Db = None) -> None:
-    """Check versions, the configuration, keys, and the store: its durability, and that its tables agree with its log.
+    """Check versions, the configuration, keys, and the store: its durability, and that its refunds agree with its log.
 
     No gateway is contacted.
     """
@@ -80,7 +80,7 @@ def _findings(current: Session, db: str | None) -> Iterator[Finding]:
     yield Finding("python", OK, f"{platform.python_implementation()} {platform.python_version()}")
     yield Finding("libraries", OK, ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
     yield from configuration_findings(current)
-    if current.store_url(db).startswith("postgres"):
+    if not current.store_url(db).lower().startswith("sqlite:"):
         yield Finding("sqlite", OK, f"{sqlite3.sqlite_version}, not used by this store")
     else:
         yield _sqlite(sqlite3.sqlite_version, repaired=current.settings.store.sqlite_repaired)

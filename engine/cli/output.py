@@ -18,6 +18,7 @@ from rich.text import Text
 
 from ..domain.identifiers import displayed
 from ..domain.masking import mask_text
+from ..errors import RowCorrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -128,25 +129,35 @@ class Output:
 
     def json_array(self, values: Iterable[object]) -> None:
         """Print a JSON array, one value a line, while the values come."""
-        _write_array(values)
-        sys.stdout.write("\n")
+        try:
+            _write_array(values)
+        finally:
+            sys.stdout.write("\n")
 
     def json_arrays(self, named: Iterable[tuple[str, Iterable[object]]]) -> None:
         """Print a JSON object of arrays while their values come."""
         before = "{"
+        damaged: RowCorrupt | None = None
         for name, values in named:
             sys.stdout.write(f"{before}{json.dumps(name)}: ")
-            _write_array(values)
+            try:
+                _write_array(values)
+            except RowCorrupt as error:  # the other arrays are whole
+                damaged = damaged or error
             before = ",\n"
         sys.stdout.write("}\n")
+        if damaged is not None:
+            raise damaged
 
 
 def _write_array(values: Iterable[object]) -> None:
     before = "[\n"
-    for value in values:
-        sys.stdout.write(before + json.dumps(value))
-        before = ",\n"
-    sys.stdout.write("[]" if before == "[\n" else "\n]")
+    try:
+        for value in values:
+            sys.stdout.write(before + json.dumps(value))
+            before = ",\n"
+    finally:  # an error behind the last value must not make those before it unreadable
+        sys.stdout.write("[]" if before == "[\n" else "\n]")
 
 
 def wrapped(words: str, width: int, indent: str = "") -> list[str]:

@@ -85,14 +85,18 @@ def payments(
     """List payments: what was captured, what their refunds keep reserved, what was refunded, and what is left."""
     current = session(context)
     output = current.output
+    found: list[PaymentView] = []
     with current.reading(db) as engine:
         views = engine.payments(over_refunded=over_refunded)
-        found = [view for view in views if payment is None or view.payment_id == payment]
-    if as_json:
-        output.json_array(view.to_json() for view in found)
-        return
-    if found:
-        output.show(table(_PAYMENTS, [_payment(view) for view in found], output.out.width))
+        wanted = (view for view in views if payment is None or view.payment_id == payment)
+        if as_json:
+            output.json_array(view.to_json() for view in wanted)
+            return
+        try:
+            found.extend(wanted)
+        finally:  # those before a damaged one are shown, and then the error
+            if found:
+                output.show(table(_PAYMENTS, [_payment(view) for view in found], output.out.width))
     output.say(counted(len(found), "payment"), "dim")
 
 

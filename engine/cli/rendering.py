@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ..domain.attention import Attention
 from ..domain.signals import State
+from ..errors import RowCorrupt
 from .output import PROSE, plain, wrapped
 from .tables import Cell, Column, cell, fields, table
 from .words import ATTENTION, ATTENTION_STYLE, STATE_STYLE
@@ -48,8 +49,19 @@ def state_cell(state: State) -> Cell:
 def refund_tables(views: Iterable[RefundView], width: int) -> Iterator[tuple[RenderableType, int]]:
     """Yield tables of refunds while they come, each with its number of rows."""
     remaining = iter(views)
-    while page := list(islice(remaining, _PAGE)):
-        yield table(_COLUMNS, [_row(view) for view in page], width), len(page)
+    damaged: RowCorrupt | None = None
+    while True:
+        page: list[RefundView] = []
+        try:
+            page.extend(islice(remaining, _PAGE))
+        except RowCorrupt as error:
+            damaged = error
+        if page:
+            yield table(_COLUMNS, [_row(view) for view in page], width), len(page)
+        if damaged is not None:
+            raise damaged
+        if not page:
+            return
 
 
 def _row(view: RefundView) -> tuple[Cell, ...]:
@@ -142,6 +154,11 @@ def case(view: RefundView, entries: Iterable[HistoryEntry], width: int) -> Itera
     raised = _raised(entries)
     narrow = min(width, PROSE)
     for kind in view.attention:
+        if kind not in ATTENTION:
+            yield Text(
+                f"  {plain(kind)}: this version has no such word; `refold replay` makes the tables again"
+            )
+            continue
         explanation = ATTENTION[Attention(kind)]
         yield from map(Text, wrapped(f"{kind}: {explanation.means}", narrow, "  "))
         entry = raised.get(kind)

@@ -12,9 +12,9 @@ import structlog
 from ..domain.contact import Why, next_contact
 from ..domain.signals import State
 from ..domain.wire import time_text
-from ..errors import CorruptLog, EventCorrupt
+from ..errors import CorruptLog, EventCorrupt, RowCorrupt
 from .folds import load_refund
-from .views import REFUNDS
+from .views import REFUNDS, refund_view_of_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -84,16 +84,26 @@ class Agenda:
 
     def _open_refunds(self) -> Iterator[str]:
         settled_since = self._clock() - self._looked_back
+        damaged: RowCorrupt | None = None
         requested_since = f"{time_text(settled_since - self._pending_for)} "
         for state in State:
             # What has an outcome is looked at again for some days only, unless its amount is held. The outcome may
             # have come long after the request.
             recent = None if state in _OPEN else requested_since
             for row in self._store.rows(REFUNDS, where={"state": str(state)}, order="sort_key", after=recent):
-                if row["gateway"] not in self._gateways:
+                try:
+                    view = refund_view_of_row(row)
+                except RowCorrupt as error:
+                    damaged = error
                     continue
-                if state in _OPEN or str(row["updated_at"]) >= time_text(settled_since):
-                    yield str(row["refund_id"])
+                if view.gateway not in self._gateways:
+                    continue
+                if state in _OPEN or view.updated_at >= settled_since:
+                    yield view.refund_id
+        if damaged is not None:  # the log tells of it all the same, at the cost of reading every refund
+            self._log.error("row.corrupt", reason=str(damaged))
+            for stream in self._store.streams(_CATEGORY):
+                yield stream.partition("-")[2]
 
     def plan(self, refund_id: str) -> None:
         """Find out anew what is to be done about a refund, and when."""

@@ -95,8 +95,14 @@ class Threads:
             pool.shutdown()
 
 
-def _page(rows: Iterator[_T]) -> list[_T]:
-    return list(islice(rows, _PAGE))
+def _page(rows: Iterator[_T]) -> tuple[list[_T], Exception | None]:
+    """Return the next rows, and the error that came behind them: what came before it is told all the same."""
+    page: list[_T] = []
+    try:
+        page.extend(islice(rows, _PAGE))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is raised in its place
+        return page, error
+    return page, None
 
 
 class Awaiting:
@@ -261,9 +267,15 @@ class Awaiting:
         self, call: Callable[_P, Iterator[_T]], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> AsyncIterator[_T]:
         rows = await self._threads.run(call, *args, **kwargs)
-        while page := await self._threads.run(_page, rows):
+        error: Exception | None = None
+        while error is None:
+            page, error = await self._threads.run(_page, rows)
             for row in page:
                 yield row
+            if not page:
+                break
+        if error is not None:
+            raise error
 
     # ---- audit
 

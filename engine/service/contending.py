@@ -20,8 +20,8 @@ _AT_ONCE: Final = 3
 """Tries before the first pause."""
 _PAUSE_S: Final = 0.001
 _LONGEST_S: Final = 0.064
-_PATIENCE_S: Final = 5.0
-"""How long to wait for a turn: whoever has it may wait for the store as long."""
+_PATIENCE_S: Final = 1.0
+"""How long to wait for a turn: it comes on top of what a caller waits for the store."""
 
 
 def retried(attempt: Callable[[], Result]) -> Result:

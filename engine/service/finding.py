@@ -7,7 +7,15 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import PaymentNotFound, RowCorrupt
-from .views import ATTENTION, INBOX, PAYMENTS, REFUNDS, payment_views_of_rows, refund_view_of_row
+from .views import (
+    ATTENTION,
+    INBOX,
+    PAYMENTS,
+    REFUNDS,
+    check_inbox_row,
+    payment_views_of_rows,
+    refund_view_of_row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,18 +38,31 @@ def find_in_attention(
 ) -> Iterator[RefundView]:
     """Yield them, as far as a person should look at them for that reason."""
     entries = store.rows(ATTENTION, where={"kind": str(kind)}, order="sort_key")
-    rows = (store.row(REFUNDS, (entry["refund_id"],)) for entry in entries)
-    wanted = (row for row in rows if row is not None and all(row[name] == where[name] for name in where))
-    return _readable(refund_view_of_row, islice(wanted, limit))
+    rows = ((entry, _refund_of(store, entry)) for entry in entries)
+    wanted = (pair for pair in rows if pair[1] is None or all(pair[1][name] == where[name] for name in where))
+    return _readable(_in_attention, islice(wanted, limit))
 
 
 def needing_attention(store: EventStore) -> Iterator[RefundView]:
     """Yield every refund a person should look at, once each, in the order of the refund ids."""
     entries = store.rows(ATTENTION, order="refund_id")
-    rows = (
-        store.row(REFUNDS, (refund_id,)) for refund_id, _ in groupby(entries, key=itemgetter("refund_id"))
+    first = (next(group) for _, group in groupby(entries, key=itemgetter("refund_id")))
+    return _readable(_in_attention, ((entry, _refund_of(store, entry)) for entry in first))
+
+
+def _refund_of(store: EventStore, entry: Row) -> Row | None:
+    refund_id = entry["refund_id"]
+    return (
+        store.row(REFUNDS, (refund_id,)) if isinstance(refund_id, str) and refund_id.isprintable() else None
     )
-    return _readable(refund_view_of_row, (row for row in rows if row is not None))
+
+
+def _in_attention(found: tuple[Row, Row | None]) -> RefundView:
+    """Return the refund that an entry names. Raises `RowCorrupt`: there is none, or it is damaged itself."""
+    entry, row = found
+    if row is None:
+        raise RowCorrupt(ATTENTION.name, (entry["kind"], entry["refund_id"]))
+    return refund_view_of_row(row)
 
 
 def _readable(read: Callable[[_Found], _Read], found: Iterable[_Found]) -> Iterator[_Read]:
@@ -72,7 +93,7 @@ def payment(store: EventStore, gateway: str, payment_id: str) -> PaymentView:
 
 
 def payments(store: EventStore, *, over_refunded: bool) -> Iterator[PaymentView]:
-    """Yield payments; with `over_refunded` only those whose refunds add up to more than was captured."""
+    """Yield payments; with `over_refunded` only those whose refunds add up to more than was captured, or may."""
     each = groupby(store.rows(PAYMENTS), key=itemgetter("gateway", "payment_id"))
     found = chain.from_iterable(_readable(payment_views_of_rows, (list(rows) for _, rows in each)))
     return (view for view in found if view.over_refunded or not over_refunded)
@@ -80,4 +101,4 @@ def payments(store: EventStore, *, over_refunded: bool) -> Iterator[PaymentView]
 
 def inbox(store: EventStore) -> Iterator[Row]:
     """Yield the messages that are not part of a refund."""
-    return store.rows(INBOX)
+    return _readable(check_inbox_row, store.rows(INBOX))

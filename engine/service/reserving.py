@@ -74,7 +74,7 @@ def _taken(payment: Payment, holding: Sequence[Refund], asked: Refund) -> int:
     for refund in holding:
         if captured is not None and refund.amount.currency != captured.currency:
             other = f"{refund.refund_id} of the same payment holds {refund.amount}"
-            reason = f"{other}, and what that leaves cannot be told; settle that one first"
+            reason = f"{other}, and what that leaves cannot be told: a person must look"
             raise OverRefund(payment.payment_id, asked.amount.minor, 0, captured.currency, reason)
     return sum(refund.amount.minor for refund in holding)
 

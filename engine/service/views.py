@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.events import MessageOrphaned
-from ..domain.money import Money
+from ..domain.money import Money, exponent
 from ..domain.signals import State
 from ..domain.wire import time_of, time_text
 from ..errors import RefoldError, RowCorrupt
@@ -174,14 +174,32 @@ def refund_view_of_row(row: Row) -> RefundView:
 
 
 def _check_kinds(view: View, cells: Mapping[str, Any], optional: Collection[str]) -> None:
-    """Raise `ValueError` for a cell of another kind than its column's."""
+    """Raise `ValueError` for a cell of another kind than its column's, and for text that is none."""
     for name, kind, _ in view.columns:
-        if type(cells[name]) is not kind and (cells[name] is not None or name not in optional):
+        cell = cells[name]
+        if type(cell) is kind:
+            str(cell).encode()
+        elif cell is not None or name not in optional:
             raise ValueError(name)
 
 
 _OPTIONAL: Final = frozenset({"payment_id", "gateway_refund_id", "captured_minor"})
 """Columns of refunds and payments that may be empty."""
+
+
+def check_inbox_row(row: Row) -> Row:
+    """Return a row of `INBOX`.
+
+    Raises:
+        RowCorrupt: it holds what no message has.
+    """
+    cells: dict[str, Any] = dict(row)
+    try:
+        _check_kinds(INBOX, cells, {"refund_id", "payment_id", "payment_alias", "reason", "digest"})
+        time_of(cells["received_at"])
+    except ValueError as error:
+        raise RowCorrupt(INBOX.name, (cells["key"],)) from error
+    return row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +211,7 @@ class PaymentView:
         reserved_minor: what its refunds take that are not known to have failed or closed.
         refunded_minor: what those have given back that succeeded.
         left_minor: what is captured and not reserved; None where that cannot be told: it is not registered in this
-            currency, or one of its refunds is in another one.
+            currency, or another one's refund holds a part of it.
         refunds: how many it has in this currency.
     """
 
@@ -208,8 +226,10 @@ class PaymentView:
 
     @property
     def over_refunded(self) -> bool:
-        """Whether its refunds not known to have failed add up to more than was captured."""
-        return self.captured_minor is not None and self.reserved_minor > self.captured_minor
+        """Whether its refunds not known to have failed add up to more than was captured, or may: see `left_minor`."""
+        return self.captured_minor is not None and (
+            self.left_minor is None or self.reserved_minor > self.captured_minor
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -235,13 +255,13 @@ def payment_views_of_rows(rows: Sequence[Row]) -> list[PaymentView]:
     views = []
     for row in rows:
         cells: dict[str, Any] = dict(row)
-        for column in PAYMENTS.columns:
-            if column.sums and cells[column.name] is None:
-                cells[column.name] = 0
         try:
             _check_kinds(PAYMENTS, cells, _OPTIONAL)
-        except ValueError as error:
+            exponent(cells["currency"])
+        except (ValueError, RefoldError) as error:
             raise RowCorrupt(PAYMENTS.name, [cells[name] for name in PAYMENTS.key]) from error
+        if any(type(cell) is int and cell < 0 for cell in cells.values()):
+            raise RowCorrupt(PAYMENTS.name, [cells[name] for name in PAYMENTS.key])
         captured, reserved = cells["captured_minor"], cells["reserved_minor"]
         mixed = any(other["reserved_minor"] for other in rows if other is not row)
         left = None if captured is None or mixed else max(captured - reserved, 0)

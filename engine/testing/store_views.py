@@ -45,6 +45,7 @@ class Views(StoreScenery):
     def test_a_view_that_cannot_be_a_table_is_refused(self) -> None:
         """In every store for the same reasons, before anything is made of it."""
         number, text = Column("number", int), Column("note", str)
+        many = tuple(Column(f"c{place}", int) for place in range(33))
         wrong = [
             View("notes", (number, text), ()),
             View("notes", (number, text), ("",)),
@@ -59,6 +60,15 @@ class Views(StoreScenery):
             View("Notes", (number, text), ("number",)),
             View("notes", (number, Column('a"b', str)), ("number",)),
             View("n" * 41, (number, text), ("number",)),
+            View("head", (number, text), ("number",)),
+            View("pg_notes", (number, text), ("number",)),
+            View("sqlite_notes", (number, text), ("number",)),
+            View("events_by_stream", (number, text), ("number",)),
+            View("notes", (number, Column("ctid", str)), ("number",)),
+            View("notes", (number, Column("rowid", str)), ("number",)),
+            View("notes", (number, text), ("number",), (("note",), ("note",))),
+            View("notes", (number, Column("n" * 40, str)), ("number",), (("number", "n" * 40),)),
+            View("notes", many, tuple(column.name for column in many)),
         ]
         for view in wrong:
             raised(InvalidSetting, self.store.create_views, [view])

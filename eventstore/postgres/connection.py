@@ -21,7 +21,7 @@ from ...engine.errors import (
     UnsafeDurability,
     ViewStale,
 )
-from .definitions import TAKEN
+from ..declared import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,7 +219,7 @@ def _by_code(code: str, reason: str, address: Address, timeout_s: float) -> Refo
         return None if view is None else ViewStale(view[1])
     if code == _NO_TABLE:
         view = _LOST.fullmatch(reason)
-        return None if view is None or view[1] in TAKEN else ViewStale(view[1])
+        return None if view is None or view[1] in OWN else ViewStale(view[1])
     return _by_class(code, reason, address)
 
 

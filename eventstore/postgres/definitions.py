@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-from ..declared import check_views
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ...engine.ports import View
-
-TAKEN: Final = frozenset(
-    {"bodies", "dead_letters", "events", "head", "keys", "leases", "migrations", "subscriptions", "views"}
-)
-
-
-def check(declared: Iterable[View]) -> None:
-    """Raise `InvalidSetting` for a view that cannot be a table beside the log."""
-    check_views(declared, TAKEN)
 
 
 class FunctionNames(NamedTuple):

@@ -16,7 +16,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 from ...engine.errors import InvalidInput
 from .. import outlining
 from ..rebuilding import NUMBER, Rebuilding
-from . import definitions, grants, outlines, views
+from . import grants, outlines, views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,11 +55,6 @@ _RENAME_INDEX: Final = sql.SQL("ALTER INDEX {} RENAME TO {}")
 
 class Tables:
     """The tables beside the live ones."""
-
-    @staticmethod
-    def check(declared: Iterable[View]) -> None:
-        """Raise `InvalidSetting` for views that cannot be tables."""
-        definitions.check(declared)
 
     stale = staticmethod(views.stale)
 

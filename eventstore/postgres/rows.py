@@ -20,8 +20,8 @@ _ROW: Final = sql.SQL("SELECT {} FROM {} WHERE {}")
 # Whether the table is of this version comes with its rows, also where there are none: a look of its own would be of
 # another moment. The rows come in their order: of so few on the left the server makes a loop over those on the right.
 _LIVE: Final = sql.SQL(
-    "SELECT made.definition = %s::text, own.* FROM views AS made LEFT JOIN LATERAL ({}) AS own ON true"
-    " WHERE made.name = %s::text"
+    "SELECT made.definition = %s::text, NOT (own IS NULL), own.* FROM views AS made"
+    " LEFT JOIN LATERAL ({}) AS own ON true WHERE made.name = %s::text"
 )
 
 

@@ -11,6 +11,7 @@ from ...engine.errors import (
     StoreUnavailable,
     WrongProcess,
 )
+from ..declared import check_views
 from ..reading import Reading
 from ..request import requested
 from ..rows import live_rows
@@ -18,7 +19,6 @@ from . import leases, log, rows, schema
 from . import views as tables
 from .address import Address
 from .connection import Connection, check_setting, translated
-from .definitions import check as check_views
 from .readers import Readers
 from .rebuilding import PostgresRebuilding
 from .subscribing import PostgresSubscribing

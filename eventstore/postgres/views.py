@@ -11,6 +11,7 @@ from psycopg.errors import FeatureNotSupported, UndefinedColumn, UndefinedFuncti
 
 from ...engine.errors import StoreUnavailable, ViewStale
 from ...engine.ports import Difference
+from ..declared import index_name
 from ..rows import live_rows, whole_rows
 from . import grants
 from .changes import as_json, calls
@@ -181,7 +182,7 @@ def create_indexes(connection: Connection, view: View, suffix: str = "") -> None
 
 def index_names(view: View) -> dict[tuple[str, ...], str]:
     """Return the name of each index of a view by its columns."""
-    return {tuple(columns): f"{view.name}_by_{'_'.join(columns)}" for columns in view.indexes}
+    return {tuple(columns): index_name(view, columns) for columns in view.indexes}
 
 
 def create_functions(connection: Connection, view: View, suffix: str = "") -> None:

@@ -61,11 +61,6 @@ _AHEAD: Final = _THREADS + 1
 class _Tables:
     """The tables beside the live ones."""
 
-    @staticmethod
-    def check(declared: Iterable[View]) -> None:
-        """Raise `InvalidSetting` for views that cannot be tables."""
-        views.check(declared)
-
     stale = staticmethod(views.stale)
 
     @staticmethod

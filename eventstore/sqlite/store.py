@@ -8,15 +8,17 @@ from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from ...engine.errors import (
+    RowCorrupt,
     StoreReadOnly,
     StoreUnavailable,
 )
+from ..declared import check_views
 from ..reading import Reading
 from ..request import requested
 from ..rows import live_rows
 from . import backup, leases, log, place, schema
 from . import views as tables
-from .connection import check_setting, translated
+from .connection import check_setting, rows_as_kept, translated
 from .forking import Forks
 from .readers import Readers
 from .rebuilding import SqliteRebuilding
@@ -67,7 +69,7 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
             StoreReadOnly, UnsafeDurability, SchemaTooNew: as they say; no byte of the file was changed.
         """
         check_setting(durability)
-        tables.check(views)
+        check_views(views)
         self.path = place.real(path)
         self._views = tuple(views)
         self._timeout_s = timeout_s
@@ -222,9 +224,35 @@ class SqliteStore(Reading[sqlite3.Connection], SqliteSubscribing, SqliteRebuildi
         own = self._owned()
         if own is not None:  # The batch may be over before the rows are read: take them now.
             with self._translated(), tables.of_this_version(view):
-                found = own.execute(sql, arguments).fetchall()
+                found = rows_as_kept(own, sql, arguments)
             yield from live_rows(view, found)
             return
+        told, last = 0, None
+        try:
+            for row in self._rows_as_they_come(view, sql, arguments):
+                yield row
+                told, last = told + 1, row
+        except RowCorrupt:
+            rows = self._rows_after(view, sql, arguments, told, last)
+        else:
+            return
+        yield from rows
+
+    def _rows_after(
+        self, view: View, sql: str, arguments: tuple[Value, ...], told: int, last: Row | None
+    ) -> Sequence[Row]:
+        """Return the rows behind the last one that was told, text that is no UTF-8 with lone surrogates.
+
+        Raises:
+            RowCorrupt: the rows before it are others by now.
+        """
+        with self._readers.one() as connection, tables.of_this_version(view):
+            rows = list(live_rows(view, rows_as_kept(connection, sql, arguments)))
+        if told and (len(rows) < told or rows[told - 1] != last):
+            raise RowCorrupt(view.name)
+        return rows[told:]
+
+    def _rows_as_they_come(self, view: View, sql: str, arguments: tuple[Value, ...]) -> Iterator[Row]:
         with (
             self._readers.one() as connection,
             tables.of_this_version(view),

@@ -11,7 +11,7 @@ from sqlite_utils.db import Database
 
 from ...engine.errors import InvalidInput, RowCorrupt, StoreUnavailable, ViewStale
 from ...engine.ports import Delete, Difference
-from ..declared import check_views
+from ..declared import index_name
 from ..rows import as_value, live_rows, tellable, whole_rows
 from .connection import not_text, rows_as_kept
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from ...engine.ports import Change, Column, Upsert, Value, View
 
-_TAKEN: Final = frozenset({"bodies", "dead_letters", "events", "keys", "leases", "subscriptions", "views"})
 _KEPT: Final = "SELECT name, definition FROM views"
 _COLUMNS: Final = "SELECT name FROM pragma_table_info(?)"
 _TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -32,9 +31,11 @@ RECORD: Final = "INSERT OR REPLACE INTO views (name, definition) VALUES (?, ?)"
 
 # ---- statements
 
-# A sum that SQLite cannot hold becomes a float: in its place stands the smallest number, which abs refuses.
+# What is no number is damaged, and stays so: with something added to it, it would look like a sum. One that SQLite
+# cannot hold becomes a float: in its place stands the smallest number, which abs refuses.
 _SUM: Final = (
-    "CASE typeof(coalesce({0}, 0) + coalesce({1}, 0)) WHEN 'integer' THEN coalesce({0}, 0) + coalesce({1}, 0)"
+    "CASE WHEN typeof({0}) NOT IN ('integer', 'null') THEN {0}"
+    " WHEN typeof(coalesce({0}, 0) + coalesce({1}, 0)) = 'integer' THEN coalesce({0}, 0) + coalesce({1}, 0)"
     " ELSE abs(-9223372036854775807 - ({1} IS NOT NULL)) END"
 )
 
@@ -42,8 +43,8 @@ _SUM: Final = (
 # Whether the table is of this version comes with its rows, also where there are none: a look of its own would be of
 # another moment.
 _LIVE: Final = (
-    'SELECT made.definition = ?, {columns} FROM views AS made LEFT JOIN "{table}" AS own ON {found}'
-    " WHERE made.name = ?"
+    "SELECT made.definition = ?, own.rowid IS NOT NULL, {columns} FROM views AS made"
+    ' LEFT JOIN "{table}" AS own ON {found} WHERE made.name = ?'
 )
 
 
@@ -150,11 +151,6 @@ def _listed(names: Iterable[str]) -> str:
 # ---- definitions
 
 
-def check(declared: Iterable[View]) -> None:
-    """Raise `InvalidSetting` for a view that cannot be a table beside the log."""
-    check_views(declared, _TAKEN)
-
-
 def stale(connection: sqlite3.Connection, declared: Iterable[View]) -> list[View]:
     """Return the views whose table was made with another definition, was never filled since, or is lost."""
     kept, there = dict(connection.execute(_KEPT)), tables(connection)
@@ -201,7 +197,7 @@ def create(db: Database, view: View, suffix: str = "") -> None:
 def create_indexes(db: Database, view: View, suffix: str = "", ending: str = "") -> None:
     """Create the indexes of the table whose name ends with `suffix`; their own names end with `ending`."""
     for columns in view.indexes:
-        name = f"{view.name}_by_{'_'.join(columns)}{ending}"
+        name = index_name(view, columns) + ending
         _table(db, view.name + suffix).create_index(columns, index_name=name)
 
 
@@ -235,7 +231,7 @@ def row(connection: sqlite3.Connection, view: View, key: Sequence[Value]) -> Map
         ViewStale: the table is of another version.
     """
     statement = statements(view, view.name)
-    found = connection.execute(statement.live, (statement.definition, *key, view.name)).fetchall()
+    found = rows_as_kept(connection, statement.live, (statement.definition, *key, view.name))
     return next(live_rows(view, found), None)
 
 

@@ -1,13 +1,16 @@
 """Working: what is due is done, once, by however many workers, whatever happens to one of them."""
 
 import json
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
 from refold.engine import Message, Money, RefundEngine, State
 from refold.engine.errors import InvalidInput, InvalidSetting, StoreBusy, StoreUnavailable, WrongProcess
 from refold.engine.ports import Answer
+from refold.engine.service.views import VIEWS
 from refold.engine.testing.scripted_transport import NOT_SENT, TIMEOUT, ScriptedTransport
 from refold.eventstore import SqliteStore
 
@@ -166,8 +169,6 @@ def test_two_workers_on_one_store_send_each_refund_once(tmp_path, gateways, cloc
         store = SqliteStore(tmp_path / "refunds.db", views=VIEWS, timeout_s=60)
         return RefundEngine(store, gateways(), clock=clock, entropy=entropy, transport=script)
 
-    from refold.engine.service.views import VIEWS
-
     with RefundEngine.open(url, gateways=gateways(), clock=clock) as engine:
         for n in range(200):
             engine.request(
@@ -323,8 +324,6 @@ def test_a_store_of_another_process_ends_the_work_for_no_later_round_does_better
 
 
 def test_a_refund_whose_log_is_damaged_keeps_no_other_from_being_sent(tmp_path, gateways, clock, script):
-    from refold.engine.service.views import VIEWS
-
     store = SqliteStore(tmp_path / "refunds.db", views=VIEWS)
     with RefundEngine(
         store, gateways(), clock=clock, entropy=lambda size: b"x" * size, transport=script
@@ -368,3 +367,31 @@ def test_without_any_endpoint_there_is_nothing_to_work_on(make):
 def test_a_wrong_concurrency_is_refused(engine, concurrency):
     with pytest.raises(InvalidInput, match="concurrency"):
         engine.work(once=True, concurrency=concurrency)
+
+
+# ---- damaged rows
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "updated_at = CAST(x'ff' AS TEXT)",
+        "currency = NULL",
+        "gateway = x'00'",
+        "refund_id = NULL",
+        "sort_key = NULL",
+    ],
+)
+def test_a_damaged_row_keeps_no_refund_from_being_sent(gateways, script, clock, tmp_path, damage, logs):
+    """Not even its own: the log says what is to be done."""
+    file = SqliteStore(tmp_path / "refunds.db", views=VIEWS)
+    with RefundEngine(file, gateways(), clock=clock, entropy=bytes, transport=script) as engine:
+        for number in (1, 2, 3):
+            engine.request(
+                gateway="evonet", payment_id=f"p-{number}", refund_id=f"r-{number}", amount=Money(100, "HKD")
+            )
+        with closing(sqlite3.connect(tmp_path / "refunds.db", isolation_level=None)) as connection:
+            connection.execute(f"UPDATE refunds SET {damage} WHERE refund_id = 'r-1'")
+        assert engine.work(once=True).contacts == {("evonet", "submit", "answered"): 3}
+        assert len(script.submissions()) == 3
+        assert "row.corrupt" in [each["event"] for each in logs if each["level"] == "error"]

@@ -33,7 +33,7 @@ def tables(engine):
     return [[dict(row) for row in engine.store.rows(view)] for view in (REFUNDS, ATTENTION, PAYMENTS, INBOX)]
 
 
-@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "POSTGRESQL"])
 def test_refunds_come_out_as_on_the_memory_store(postgres_url, open_at, open_memory, live, scheme):
     engine = open_at(postgres_url.replace("postgresql", scheme), entropy=bytes)
     memory = open_memory(entropy=bytes)
@@ -76,11 +76,29 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["postgresql://me:hunter2@[x/db", "sqlite://[", "[", "http://me:hunter2@[x"])
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:hunter2@[x/db", "sqlite://[", "[", "http://me:hunter2@[x", "sqlite:///%ff.db"]
+)
 def test_what_is_no_url_at_all_is_told_in_one_sentence(url):
     with pytest.raises(
         InvalidSetting, match=r"^store URL: .*; use memory:, sqlite:///PATH or postg"
     ) as caught:
+        RefundEngine.open(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        " sqlite:///a.db",
+        "sqlite:///a\n.db",
+        "sqlite:///a.db\t",
+        "postgresql://me:hunter2@h\n/db",
+        "memory:\n",
+    ],
+)
+def test_a_url_of_several_lines_names_no_other_place(url):
+    with pytest.raises(InvalidSetting, match="blanks around it, or a line's end") as caught:
         RefundEngine.open(url)
     assert "hunter2" not in str(caught.value)
 

@@ -154,8 +154,9 @@ def test_beside_a_refund_in_another_currency_nobody_can_tell_what_is_left(engine
     ask(engine, "r-1", amount=Money(5000, "USD"))
     assert engine.register_payment(gateway="evonet", payment_id="p-1", captured=hkd(10000)).left_minor is None
     before = log(engine)
+    assert [view.over_refunded for view in engine.payments()] == [True, False], "a person must look"
     with pytest.raises(
-        OverRefund, match=r"r-1 of the same payment holds 50\.00 USD.*settle that one"
+        OverRefund, match=r"r-1 of the same payment holds 50\.00 USD.*a person must look"
     ) as caught:
         ask(engine, "r-2", amount=hkd(1))
     assert (caught.value.available, caught.value.currency) == (0, "HKD")

@@ -14,7 +14,7 @@ from ..domain.wire import time_text
 from ..errors import CorruptLog
 from ..ports import Delete, Write
 from .journal import advanced, decoded, encoded, inbox_stream, refund_stream
-from .views import INBOX, ORPHANED, inbox_changes
+from .views import INBOX, ORPHANED, check_inbox_row, inbox_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -158,7 +158,7 @@ class Inbox:
         if by_payment is not None:
             wheres += [{"payment_id": by_payment}, {"payment_alias": by_payment}]
         keys = {
-            str(row["key"]): None
+            str(check_inbox_row(row)["key"]): None
             for where in wheres
             for row in self._store.rows(INBOX, where={"gateway": gateway.name, "kind": ORPHANED, **where})
         }

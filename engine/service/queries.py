@@ -63,6 +63,7 @@ class Queries:
 
         Raises:
             InvalidInput: an unknown state or attention, or a limit below 1.
+            RowCorrupt: a row is damaged; after all others were yielded, here as in the calls below.
         """
         where: dict[str, str] = {}
         if state is not None:

@@ -23,7 +23,7 @@ from .inbox import Fact, Inbox
 from .journal import advanced, load_payment, payment_stream, refund_write
 from .noticing import Moves, named
 from .reserving import plain_reservation
-from .views import REFUNDS, refund_changes
+from .views import REFUNDS, refund_changes, refund_view_of_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,7 +248,7 @@ class Recorder:
         if evidence.gateway_refund_id is not None:
             where = {"gateway": gateway.name, "gateway_refund_id": evidence.gateway_refund_id}
             for row in self._store.rows(REFUNDS, where=where, limit=1):
-                return _Place(str(row["refund_id"]))
+                return _Place(refund_view_of_row(row).refund_id)
         raise UnreadableMessage(gateway.name, "it names no refund; say which with refund_id")
 
     def receipt(self, appended: Appended, before: Refund | None, after: Refund, channel: Channel) -> Receipt:

@@ -202,3 +202,28 @@ def test_the_live_row_of_a_row_that_was_lost_may_be_no_text(three, change):
     (found,) = three.replay().differences
     assert (found.live["state"], found.live["gateway_refund_id"]) == ("failed", "'\\udcff'")
     assert (found.rebuilt["state"], found.rebuilt["gateway_refund_id"]) == ("created", None)
+
+
+@pytest.mark.parametrize("damage", ["NULL", NO_TEXT, "x'00'"])
+def test_a_message_is_not_placed_by_a_row_that_is_damaged(three, change, wire, damage):
+    """It is kept for a person, and waits for no refund called None."""
+    three.record("evonet", "poll", wire.says("evonet", "r-2", "pending", number="g-2"))
+    change(f"UPDATE refunds SET refund_id = {damage} WHERE refund_id = 'r-2'")
+    body = wire.answer("evonet", "r-2", "success", number="g-2") | {"eventCode": "Refund"}
+    del body["refund"]["merchantTransInfo"]
+    webhook = wire.sign_evo("evonet", json.dumps(body).encode())
+    assert three.receive_webhook("evonet", *webhook).result == "quarantined"
+    three.replay()
+    ((kind, named, reason),) = [(row["kind"], row["refund_id"], row["reason"]) for row in three.inbox()]
+    assert (kind, named, reason) == ("quarantined", None, "recording it raised RowCorrupt")
+    assert three.record("evonet", "poll", wire.says("evonet", "r-2", "success")).refund_id == "r-2"
+
+
+def test_a_refund_is_not_opened_beside_a_message_of_it_whose_row_is_damaged(three, change, wire, ask):
+    """The message says that it was given back already; it must be adopted, not left out."""
+    three.record("evonet", "poll", wire.says("evonet", "early", "success"))
+    change("UPDATE inbox SET key = NULL WHERE refund_id = 'early'")
+    with pytest.raises(RowCorrupt, match="table inbox"):
+        ask(three, "early", payment="p-9")
+    three.replay()
+    assert ask(three, "early", payment="p-9").state == "success"

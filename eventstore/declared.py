@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _LONGEST: Final = 40
 """PostgreSQL cuts names off after 63 bytes, those of functions and indexes included."""
-
-
 OWN: Final = frozenset(
     {"bodies", "dead_letters", "events", "head", "keys", "leases", "migrations", "subscriptions", "views"}
     | {"dead_letters_by_stream", "events_by_stream"}

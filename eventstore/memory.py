@@ -41,7 +41,7 @@ class _State:
     bodies: dict[str, Body] = field(default_factory=dict)
     views: dict[str, Table] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
-    """Token and end of each lease by its name."""
+    """Each lease by its name."""
     last_token: int = 0
     checkpoints: dict[str, int] = field(default_factory=dict)
     letters: dict[str, dict[int, DeadLetter]] = field(default_factory=dict)

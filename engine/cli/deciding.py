@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,7 +15,7 @@ from ..errors import CorruptLog, InvalidInput, RowCorrupt
 from .output import plain
 from .rendering import case, headline, moment
 from .session import AsJson, Db, RefundId, session
-from .words import ATTENTION, ATTENTION_STYLE, INBOX
+from .words import ATTENTION, ATTENTION_STYLE, INBOX, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .output import Output
 
 _T = TypeVar("_T")
-_UNKNOWN: Final = "this version has no such word; `refold replay` makes the tables again"
 
 
 def attention(
@@ -110,7 +109,7 @@ def _show_message(row: Row, output: Output) -> None:
         plain(row[name]) for name in ("gateway", "refund_id", "payment_id") if row[name] is not None
     )
     output.say(f"inbox: {row['kind']}  {what}  {moment(time_of(str(row['received_at'])))}", ATTENTION_STYLE)
-    output.prose(f"{row['reason']}: {INBOX.get(str(row['kind']), _UNKNOWN)}.", indent="  ")
+    output.prose(f"{row['reason']}: {INBOX.get(str(row['kind']), UNKNOWN)}.", indent="  ")
     output.say()
 
 

@@ -80,10 +80,10 @@ def _findings(current: Session, db: str | None) -> Iterator[Finding]:
     yield Finding("python", OK, f"{platform.python_implementation()} {platform.python_version()}")
     yield Finding("libraries", OK, ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
     yield from configuration_findings(current)
-    if not current.store_url(db).lower().startswith("sqlite:"):
-        yield Finding("sqlite", OK, f"{sqlite3.sqlite_version}, not used by this store")
-    else:
+    if current.store_url(db).lower().startswith("sqlite:"):
         yield _sqlite(sqlite3.sqlite_version, repaired=current.settings.store.sqlite_repaired)
+    else:
+        yield Finding("sqlite", OK, f"{sqlite3.sqlite_version}, not used by this store")
     yield from _store(current, db)
 
 

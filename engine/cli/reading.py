@@ -77,7 +77,10 @@ def payments(
     *,
     payment: Annotated[str | None, typer.Option(help="Only this payment.")] = None,
     over_refunded: Annotated[
-        bool, typer.Option("--over-refunded", help="Only payments that gave back more than was captured.")
+        bool,
+        typer.Option(
+            "--over-refunded", help="Only payments that gave back more than was captured, or may have."
+        ),
     ] = False,
     as_json: AsJson = False,
     db: Db = None,

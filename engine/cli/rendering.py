@@ -13,7 +13,7 @@ from ..domain.signals import State
 from ..errors import RowCorrupt
 from .output import PROSE, plain, wrapped
 from .tables import Cell, Column, cell, fields, table
-from .words import ATTENTION, ATTENTION_STYLE, STATE_STYLE
+from .words import ATTENTION, ATTENTION_STYLE, STATE_STYLE, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -155,9 +155,7 @@ def case(view: RefundView, entries: Iterable[HistoryEntry], width: int) -> Itera
     narrow = min(width, PROSE)
     for kind in view.attention:
         if kind not in ATTENTION:
-            yield Text(
-                f"  {plain(kind)}: this version has no such word; `refold replay` makes the tables again"
-            )
+            yield Text(f"  {plain(kind)}: {UNKNOWN}")
             continue
         explanation = ATTENTION[Attention(kind)]
         yield from map(Text, wrapped(f"{kind}: {explanation.means}", narrow, "  "))

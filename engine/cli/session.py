@@ -145,7 +145,9 @@ def configure_logs(level: LogLevel, output: Output) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         cache_logger_on_first_use=False,
     )
-    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # its errors are told as the command's own
+    logging.getLogger("psycopg").handlers = [
+        logging.NullHandler()
+    ]  # its errors are told as the command's own
     logger = logging.getLogger("refold")
     logger.handlers = [logging.StreamHandler(sys.stderr)]
     logger.setLevel(threshold)

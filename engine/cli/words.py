@@ -67,4 +67,7 @@ STATE_STYLE: Final[Mapping[State, str]] = {
     State.FAILED: "red",
     State.CLOSED: "magenta",
 }
+UNKNOWN: Final = "this version has no such word; `refold replay` makes the tables again"
+"""Of a word that stands in neither of the two: a newer version's, or damage."""
+
 ATTENTION_STYLE: Final = "bold yellow"

@@ -267,15 +267,14 @@ class Awaiting:
         self, call: Callable[_P, Iterator[_T]], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> AsyncIterator[_T]:
         rows = await self._threads.run(call, *args, **kwargs)
-        error: Exception | None = None
-        while error is None:
+        while True:
             page, error = await self._threads.run(_page, rows)
             for row in page:
                 yield row
+            if error is not None:
+                raise error
             if not page:
-                break
-        if error is not None:
-            raise error
+                return
 
     # ---- audit
 

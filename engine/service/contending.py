@@ -58,10 +58,8 @@ class Turns:
     @contextmanager
     def of(self, stream: str) -> Iterator[None]:
         """Wait for the turn at a stream, and hold it."""
-        if (
-            not self._process.is_here()
-        ):  # its locks may be held for good there; the store refuses the child anyway
-            yield
+        if not self._process.is_here():
+            yield  # a lock may be held for good in a forked child, which the store refuses anyway
             return
         with self._lock:
             turn = self._turns.setdefault(stream, threading.RLock())

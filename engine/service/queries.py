@@ -89,7 +89,7 @@ class Queries:
         )
 
     def payments(self, *, over_refunded: bool = False) -> Iterator[PaymentView]:
-        """Yield payments; with `over_refunded` only those whose refunds add up to more than was captured."""
+        """Yield payments; with `over_refunded` only those whose refunds add up to more than was captured, or may."""
         return finding.payments(self.store, over_refunded=over_refunded)
 
     def inbox(self) -> Iterator[Row]:

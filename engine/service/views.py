@@ -156,7 +156,7 @@ def refund_view_of_row(row: Row) -> RefundView:
     """
     cells: dict[str, Any] = dict(row)
     try:
-        _check_kinds(REFUNDS, cells, _OPTIONAL)
+        _check_cells(REFUNDS, cells, _OPTIONAL)
         return RefundView(
             refund_id=cells["refund_id"],
             gateway=cells["gateway"],
@@ -173,14 +173,16 @@ def refund_view_of_row(row: Row) -> RefundView:
         raise RowCorrupt(REFUNDS.name, (cells["refund_id"],)) from error
 
 
-def _check_kinds(view: View, cells: Mapping[str, Any], optional: Collection[str]) -> None:
-    """Raise `ValueError` for a cell of another kind than its column's, and for text that is none."""
+def _check_cells(view: View, cells: Mapping[str, Any], optional: Collection[str]) -> None:
+    """Raise `ValueError` for a cell of another kind than its column's, numbers below zero, and text that is none."""
     for name, kind, _ in view.columns:
-        cell = cells[name]
-        if type(cell) is kind:
-            str(cell).encode()
-        elif cell is not None or name not in optional:
+        cell: object = cells[name]
+        if cell is None and name in optional:
+            continue
+        if type(cell) is not kind or (isinstance(cell, int) and cell < 0):
             raise ValueError(name)
+        if isinstance(cell, str):
+            cell.encode()
 
 
 _OPTIONAL: Final = frozenset({"payment_id", "gateway_refund_id", "captured_minor"})
@@ -195,7 +197,7 @@ def check_inbox_row(row: Row) -> Row:
     """
     cells: dict[str, Any] = dict(row)
     try:
-        _check_kinds(INBOX, cells, {"refund_id", "payment_id", "payment_alias", "reason", "digest"})
+        _check_cells(INBOX, cells, {"refund_id", "payment_id", "payment_alias", "reason", "digest"})
         time_of(cells["received_at"])
     except ValueError as error:
         raise RowCorrupt(INBOX.name, (cells["key"],)) from error
@@ -256,12 +258,10 @@ def payment_views_of_rows(rows: Sequence[Row]) -> list[PaymentView]:
     for row in rows:
         cells: dict[str, Any] = dict(row)
         try:
-            _check_kinds(PAYMENTS, cells, _OPTIONAL)
+            _check_cells(PAYMENTS, cells, _OPTIONAL)
             exponent(cells["currency"])
         except (ValueError, RefoldError) as error:
             raise RowCorrupt(PAYMENTS.name, [cells[name] for name in PAYMENTS.key]) from error
-        if any(type(cell) is int and cell < 0 for cell in cells.values()):
-            raise RowCorrupt(PAYMENTS.name, [cells[name] for name in PAYMENTS.key])
         captured, reserved = cells["captured_minor"], cells["reserved_minor"]
         mixed = any(other["reserved_minor"] for other in rows if other is not row)
         left = None if captured is None or mixed else max(captured - reserved, 0)

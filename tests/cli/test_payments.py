@@ -27,6 +27,10 @@ def test_beside_a_refund_in_another_currency_it_says_nothing_is_known_to_be_left
     told = asked("payments", "--payment", "p-3", "--db", "p.db")
     rows = [line.split() for line in told.out.splitlines() if line.startswith("p-")]
     assert [row[-2:] for row in rows] == [["-", "0"], ["-", "1"]]
+    told = asked("attention", "--db", "p.db")
+    assert "Captured 100.00, refunds 0.00 HKD, 0 of them, and others in another currency." in " ".join(
+        told.out.split()
+    )
     assert asked("request", "r-4", "--amount", "1.00", "--currency", "HKD", *money).code == 4
 
 

@@ -21,6 +21,7 @@ REFUND = [
     ("requested_at", "'yesterday'"),
     ("updated_at", "5"),
     ("events", "NULL"),
+    ("reserved_minor", "-1"),
     ("payment_id", "x'00'"),
 ]
 NO_TEXT = "CAST(x'ff' AS TEXT)"
